@@ -15,6 +15,11 @@ require (
 	github.com/mattn/go-runewidth v0.0.30 // indirect
 	github.com/nlpodyssey/safetensors v0.0.0-20250209183917-bfb01cc25f7c // indirect
 	github.com/oliverbestmann/webgpu v1.36.0 // indirect
+	github.com/oliverbestmann/webgpu/libs-android v0.0.0-20260628152806-6b27e30a172e // indirect
+	github.com/oliverbestmann/webgpu/libs-darwin v0.0.0-20260628152755-66a5dfa57f8d // indirect
+	github.com/oliverbestmann/webgpu/libs-ios v0.0.0-20260628152757-fe2537e7ddac // indirect
+	github.com/oliverbestmann/webgpu/libs-linux v0.0.0-20260628152803-421b8a341d08 // indirect
+	github.com/oliverbestmann/webgpu/libs-windows v0.0.0-20260628152801-f47d1b682eb8 // indirect
 	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
 	github.com/rajveermalviya/go-webgpu/wgpu v0.17.1 // indirect
 	github.com/rogpeppe/go-internal v1.16.0 // indirect

@@ -3,13 +3,10 @@
 package gpu
 
 import (
-	"errors"
-
 	"wgjepa/gpu/internal/driver"
+	"wgjepa/gpu/internal/wgpu"
 )
 
-func platformAdapters() []Info { return nil }
+func platformAdapters() []Info { return wgpu.Adapters() }
 
-func platformOpen(Info) (driver.Device, error) {
-	return nil, errors.New("no WebGPU driver in this build")
-}
+func platformOpen(info Info) (driver.Device, error) { return wgpu.Open(info) }
