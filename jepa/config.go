@@ -1,0 +1,299 @@
+package jepa
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"wgjepa/maskgen"
+	"wgjepa/model"
+)
+
+// Config describes a training run. Names are those of nidl's IJEPA class; a
+// zero value of a number that cannot be zero means "as the preset has it".
+type Config struct {
+	Preset string `toml:"preset"` // default, nidl or paper
+	Seed   uint64 `toml:"seed"`
+
+	Encoder model.ViT `toml:"encoder"`
+
+	// Masks (the paper's §3, "Targets" and "Context").
+	ContextBlockScale [2]float64 `toml:"context_block_scale"` // share of the patches
+	TargetBlockScale  [2]float64 `toml:"target_block_scale"`
+	AspectRatio       [2]float64 `toml:"aspect_ratio"`
+	NumTargetBlocks   int        `toml:"num_target_blocks"` // M
+	MinKeep           int        `toml:"min_keep"`          // a mask keeps more patches than this
+	AllowOverlap      bool       `toml:"allow_overlap"`     // the context may see targets
+
+	PredictorEmbedDim int `toml:"predictor_embed_dim"` // D′
+	PredictorDepth    int `toml:"predictor_depth"`
+	PredictorNumHeads int `toml:"predictor_num_heads"` // 0: the encoder's
+
+	Optimizer             string     `toml:"optimizer"` // adamW, adam or sgd
+	LearningRate          float64    `toml:"learning_rate"`
+	WeightDecay           float64    `toml:"weight_decay"`
+	WeightDecayEnd        float64    `toml:"weight_decay_end"` // cosine from weight_decay to this; equal: constant
+	ExcludeBiasAndNormWD  bool       `toml:"exclude_bias_and_norm_wd"`
+	Betas                 [2]float64 `toml:"betas"`                   // adam, adamW
+	Eps                   float64    `toml:"eps"`                     // adam, adamW
+	AMSGrad               bool       `toml:"amsgrad"`                 // adam, adamW
+	Momentum              float64    `toml:"momentum"`                // sgd
+	Dampening             float64    `toml:"dampening"`               // sgd
+	Nesterov              bool       `toml:"nesterov"`                // sgd
+	GradientClipVal       float64    `toml:"gradient_clip_val"`       // largest global gradient norm; 0: no clipping
+	AccumulateGradBatches int        `toml:"accumulate_grad_batches"` // batches an update
+
+	LRScheduler   string  `toml:"lr_scheduler"`    // none or warmup_cosine
+	WarmupEpochs  float64 `toml:"warmup_epochs"`   //
+	WarmupStartLR float64 `toml:"warmup_start_lr"` //
+	MinLR         float64 `toml:"min_lr"`          //
+	Interval      string  `toml:"interval"`        // step or epoch: when the learning rate moves
+	ScheduleScale float64 `toml:"schedule_scale"`  // schedules run as if training were this much longer (the paper's code: 1.25)
+
+	EMAStart    float64 `toml:"ema_start"`
+	EMAEnd      float64 `toml:"ema_end"`
+	EMASchedule string  `toml:"ema_schedule"` // cosine or linear
+
+	// Anti-collapse terms, added to the loss with these weights.
+	VarianceWeight   float64 `toml:"variance_weight"`   // VICReg (Bardes et al. 2022)
+	CovarianceWeight float64 `toml:"covariance_weight"` //
+	SIGRegWeight     float64 `toml:"sigreg_weight"`     // LeJEPA (Balestriero & LeCun 2025)
+	SIGRegDirections int     `toml:"sigreg_directions"` // random projections a step
+	RegularizeOn     string  `toml:"regularize_on"`     // pooled or tokens: of the context encoder
+
+	BatchSize int `toml:"batch_size"`
+	MaxEpochs int `toml:"max_epochs"`
+	MaxSteps  int `toml:"max_steps"` // updates; 0: by max_epochs alone
+}
+
+// Default returns the preset's parameters; the encoder's sizes are left to
+// the caller.
+func Default(preset string) (Config, error) {
+	c := Config{
+		Preset: preset, Encoder: model.DefaultViT(),
+		ContextBlockScale: [2]float64{0.85, 1}, TargetBlockScale: [2]float64{0.15, 0.2}, AspectRatio: [2]float64{0.75, 1.5},
+		NumTargetBlocks: 4, MinKeep: 4,
+		PredictorEmbedDim: 384, PredictorDepth: 6,
+		Optimizer: "adamW", LearningRate: 3e-4, WeightDecay: 5e-4, WeightDecayEnd: 5e-4, ExcludeBiasAndNormWD: true,
+		Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, AccumulateGradBatches: 1,
+		LRScheduler: "warmup_cosine", WarmupEpochs: 10, WarmupStartLR: 1e-6, Interval: "step", ScheduleScale: 1,
+		EMAStart: 0.996, EMAEnd: 1, EMASchedule: "cosine",
+		SIGRegDirections: 64, RegularizeOn: "pooled",
+		BatchSize: 16, MaxEpochs: 100,
+	}
+	switch preset {
+	case "default":
+	case "nidl":
+		c.Encoder.PosOrder = "nidl"
+	case "paper":
+		c.MinKeep, c.PredictorDepth = 10, 12
+		c.LearningRate, c.WarmupStartLR, c.MinLR = 1e-3, 2e-4, 1e-6
+		c.WeightDecay, c.WeightDecayEnd = 0.04, 0.4
+		c.EMASchedule, c.ScheduleScale, c.WarmupEpochs, c.MaxEpochs = "linear", 1.25, 40, 300
+		c.Encoder.NormEps, c.Encoder.PosEmbed, c.Encoder.ClassToken = 1e-6, "sincos", false
+	default:
+		return c, fmt.Errorf("preset is %q: it must be default, nidl or paper", preset)
+	}
+	return c, nil
+}
+
+// ParseConfig reads TOML over the defaults of the preset that it names (or of
+// "default"). An unknown key is refused with the nearest known one.
+func ParseConfig(text []byte) (Config, error) {
+	var head struct {
+		Preset string `toml:"preset"`
+	}
+	if err := toml.Unmarshal(text, &head); err != nil {
+		return Config{}, tomlError(err)
+	}
+	if head.Preset == "" {
+		head.Preset = "default"
+	}
+	c, err := Default(head.Preset)
+	if err != nil {
+		return c, fmt.Errorf("config: %w", err)
+	}
+	return c, c.Merge(text)
+}
+
+// Merge reads TOML over c and completes it.
+func (c *Config) Merge(text []byte) error {
+	// weight_decay alone means a constant one, as in nidl.
+	constant := c.WeightDecayEnd == c.WeightDecay
+	end := c.WeightDecayEnd
+	c.WeightDecayEnd = math.NaN()
+	d := toml.NewDecoder(strings.NewReader(string(text))).DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
+		return tomlError(err)
+	}
+	if math.IsNaN(c.WeightDecayEnd) {
+		if c.WeightDecayEnd = end; constant {
+			c.WeightDecayEnd = c.WeightDecay
+		}
+	}
+	return nil
+}
+
+func tomlError(err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) && len(strict.Errors) > 0 {
+		e := strict.Errors[0]
+		row, _ := e.Position()
+		key := strings.Join(e.Key(), ".")
+		return fmt.Errorf("config: line %d: there is no key %q: did you mean %q?", row, key, nearest(key, ConfigKeys()))
+	}
+	var decode *toml.DecodeError
+	if errors.As(err, &decode) {
+		row, column := decode.Position()
+		return fmt.Errorf("config: line %d, column %d: %v", row, column, strings.TrimPrefix(decode.Error(), "toml: "))
+	}
+	return fmt.Errorf("config: %w", err)
+}
+
+// ConfigKeys lists the keys that a config may have, tables with a dot.
+func ConfigKeys() []string { return keys(reflect.TypeFor[Config](), "") }
+
+func keys(t reflect.Type, prefix string) []string {
+	var list []string
+	for i := range t.NumField() {
+		name := prefix + t.Field(i).Tag.Get("toml")
+		if t.Field(i).Type.Kind() == reflect.Struct {
+			list = append(list, keys(t.Field(i).Type, name+".")...)
+		} else {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// nearest returns the candidate at the smallest edit distance from key.
+func nearest(key string, candidates []string) string {
+	best, least := "", math.MaxInt
+	for _, c := range candidates {
+		if d := editDistance(key, c); d < least {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// TOML writes the whole config, as ParseConfig reads it.
+func (c Config) TOML() []byte {
+	text, err := toml.Marshal(c)
+	if err != nil {
+		panic(err) // every field is a plain value
+	}
+	return text
+}
+
+// Masks is the sampler's part of the config.
+func (c *Config) Masks() maskgen.Config {
+	return maskgen.Config{
+		Grid: c.Encoder.Grid(), ContextScale: c.ContextBlockScale, TargetScale: c.TargetBlockScale, AspectRatio: c.AspectRatio,
+		Targets: c.NumTargetBlocks, MinKeep: c.MinKeep, AllowOverlap: c.AllowOverlap, Preset: maskgen.Preset(c.Preset),
+	}
+}
+
+// Predictor is the predictor's part of the config.
+func (c *Config) Predictor() model.Predictor {
+	p := model.Predictor{
+		Grid: c.Encoder.Grid(), InDim: c.Encoder.EmbedDim, EmbedDim: c.PredictorEmbedDim, Depth: c.PredictorDepth,
+		NumHeads: c.PredictorNumHeads, MLPRatio: 4, NormEps: 1e-5, PosOrder: c.Encoder.PosOrder, Rescale: true,
+	}
+	if p.NumHeads == 0 {
+		p.NumHeads = c.Encoder.NumHeads
+	}
+	if c.Preset == "paper" {
+		p.NormEps, p.Rescale = 1e-6, false
+	}
+	return p
+}
+
+// Validate completes the encoder and refuses what cannot work, saying what to
+// change.
+func (c *Config) Validate() error {
+	if _, err := Default(c.Preset); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if err := c.Encoder.Complete(); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	bad := func(format string, args ...any) error { return fmt.Errorf("config: "+format, args...) }
+	between := func(name string, v, lo, hi float64) error {
+		if !(v >= lo && v <= hi) {
+			return bad("%s is %g: it must lie between %g and %g", name, v, lo, hi)
+		}
+		return nil
+	}
+	oneOf := func(name, v string, allowed ...string) error {
+		for _, a := range allowed {
+			if v == a {
+				return nil
+			}
+		}
+		return bad("%s is %q: it must be one of %s", name, v, strings.Join(allowed, ", "))
+	}
+	checks := []error{
+		oneOf("optimizer", c.Optimizer, "adamW", "adam", "sgd"),
+		oneOf("lr_scheduler", c.LRScheduler, "none", "warmup_cosine"),
+		oneOf("interval", c.Interval, "step", "epoch"),
+		oneOf("ema_schedule", c.EMASchedule, "cosine", "linear"),
+		oneOf("regularize_on", c.RegularizeOn, "pooled", "tokens"),
+		between("learning_rate", c.LearningRate, 0, 1e6), between("weight_decay", c.WeightDecay, 0, 1e6), between("weight_decay_end", c.WeightDecayEnd, 0, 1e6),
+		between("min_lr", c.MinLR, 0, 1e6), between("warmup_start_lr", c.WarmupStartLR, 0, 1e6), between("warmup_epochs", c.WarmupEpochs, 0, 1e9),
+		between("schedule_scale", c.ScheduleScale, 1, 1e6),
+		between("betas[0]", c.Betas[0], 0, 1-1e-12), between("betas[1]", c.Betas[1], 0, 1-1e-12), between("eps", c.Eps, 0, 1),
+		between("momentum", c.Momentum, 0, 1), between("dampening", c.Dampening, 0, 1),
+		between("gradient_clip_val", c.GradientClipVal, 0, 1e30),
+		between("ema_start", c.EMAStart, 0, 1), between("ema_end", c.EMAEnd, 0, 1),
+		between("variance_weight", c.VarianceWeight, 0, 1e6), between("covariance_weight", c.CovarianceWeight, 0, 1e6), between("sigreg_weight", c.SIGRegWeight, 0, 1e6),
+		between("sigreg_directions", float64(c.SIGRegDirections), 1, 4096),
+		between("batch_size", float64(c.BatchSize), 1, 1<<20), between("max_epochs", float64(c.MaxEpochs), 1, 1e9), between("max_steps", float64(c.MaxSteps), 0, 1e12),
+		between("accumulate_grad_batches", float64(c.AccumulateGradBatches), 1, 1<<20),
+	}
+	if c.Nesterov && (c.Momentum <= 0 || c.Dampening != 0) {
+		checks = append(checks, bad("nesterov needs a momentum above 0 and a dampening of 0"))
+	}
+	if regularised := c.VarianceWeight > 0 || c.CovarianceWeight > 0; regularised && c.RegularizeOn == "pooled" && c.BatchSize < 2 {
+		checks = append(checks, bad("variance_weight and covariance_weight on pooled features need a batch_size of at least 2"))
+	}
+	if c.Preset != "default" && (c.VarianceWeight != 0 || c.CovarianceWeight != 0 || c.SIGRegWeight != 0) {
+		checks = append(checks, bad("preset %s has no anti-collapse terms: use preset default for them", c.Preset))
+	}
+	for _, err := range checks {
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.Predictor().Validate(); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if err := c.Masks().Validate(); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return nil
+}
