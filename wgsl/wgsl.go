@@ -29,7 +29,7 @@ var files embed.FS
 // A variant that is off is defined as "0".
 type Defines map[string]string
 
-var nameRE = regexp.MustCompile(`\{\{([A-Z0-9_]+)\}\}`)
+var nameRE = regexp.MustCompile(`^[A-Z0-9_]+$`)
 
 // Source returns the text of file (such as "matmul.wgsl") specialised by d.
 func Source(file string, d Defines) (string, error) {
@@ -64,43 +64,59 @@ func specialise(file, text string, d Defines) (string, error) {
 		return v, nil
 	}
 	var out strings.Builder
-	type branch struct{ outer, taken bool } // taken: the condition held
+	type branch struct{ outer, taken, second bool } // taken: the condition held; second: past //#else
 	var open []branch
 	keep := true
 	for i, line := range strings.Split(text, "\n") {
 		directive, name, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch directive {
-		case "//#if":
-			v, err := lookup(i, strings.TrimSpace(name))
+		switch {
+		case directive == "//#if":
+			if name = strings.TrimSpace(name); name == "" {
+				return "", fmt.Errorf("wgsl: %s:%d: //#if without a name", file, i+1)
+			}
+			v, err := lookup(i, name)
 			if err != nil {
 				return "", err
 			}
-			open = append(open, branch{keep, v != "0"})
+			open = append(open, branch{outer: keep, taken: v != "0"})
 			keep = keep && v != "0"
 			line = ""
-		case "//#else", "//#end":
+		case directive == "//#else", directive == "//#end":
 			if len(open) == 0 {
 				return "", fmt.Errorf("wgsl: %s:%d: %s without //#if", file, i+1, directive)
 			}
-			b := open[len(open)-1]
-			if directive == "//#else" {
-				keep = b.outer && !b.taken
-			} else {
+			b := &open[len(open)-1]
+			if directive == "//#end" {
 				keep, open = b.outer, open[:len(open)-1]
+			} else if b.second {
+				return "", fmt.Errorf("wgsl: %s:%d: second //#else of one //#if", file, i+1)
+			} else {
+				keep, b.second = b.outer && !b.taken, true
 			}
 			line = ""
+		case strings.HasPrefix(directive, "//#"):
+			return "", fmt.Errorf("wgsl: %s:%d: %s is not //#if, //#else or //#end", file, i+1, directive)
 		}
 		if !keep {
 			line = "" // an empty line keeps the compiler's line numbers those of the file
 		}
-		for _, m := range nameRE.FindAllStringSubmatch(line, -1) {
-			v, err := lookup(i, m[1])
+		for {
+			before, rest, found := strings.Cut(line, "{{")
+			out.WriteString(before)
+			if !found {
+				break
+			}
+			name, after, closed := strings.Cut(rest, "}}")
+			if !closed || !nameRE.MatchString(name) {
+				return "", fmt.Errorf("wgsl: %s:%d: {{%s is not a {{NAME}} of capitals, digits and _", file, i+1, rest)
+			}
+			v, err := lookup(i, name)
 			if err != nil {
 				return "", err
 			}
-			line = strings.ReplaceAll(line, m[0], v)
+			out.WriteString(v)
+			line = after
 		}
-		out.WriteString(line)
 		out.WriteByte('\n')
 	}
 	if len(open) > 0 {
@@ -182,6 +198,9 @@ func Reflect(source string) (Layout, error) {
 			return l, fmt.Errorf("wgsl: storage bindings must count from 1 without gaps, %s has %d", f.b.Name, f.n)
 		}
 		l.Bindings = append(l.Bindings, f.b)
+	}
+	if n := strings.Count(source, "@compute"); n > 1 {
+		return l, fmt.Errorf("wgsl: %d entry points, a file is one kernel", n)
 	}
 	g := groupRE.FindStringSubmatch(source)
 	if g == nil {
