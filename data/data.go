@@ -1,0 +1,231 @@
+// Package data turns whatever images a person points at into batches for training and samples for probes.
+//
+// # Reading
+//
+// [Open] takes files, folders and arrays and returns a [Dataset] of samples that
+// all have one shape, with a [Report] of what was found, used and refused:
+//
+//   - NIfTI-1 (.nii, .nii.gz, .hdr/.img), .npy, PNG and JPEG files, or folders of them;
+//   - MedMNIST .npz sets ({train,val,test}_images and _labels), and .npz or .npy
+//     arrays of samples (N, …).
+//
+// Files are told apart by content. A folder is searched with its sub-folders; other
+// files in it are counted and left alone. Axes are (H, W, D) = the file's (x, y, z)
+// for volumes and (rows, columns) for pictures; colour pictures have three channels.
+//
+// # Labels
+//
+//   - Of a sample: an array beside the images in an .npz; labels.csv (columns file
+//     and label) in the folder; for pictures, the names of the sub-folders.
+//   - Of a voxel: where the images lie in a folder images/, the files of the same
+//     name in the folder labels/ beside it.
+//
+// Splits come from the source where it has them (train, val and test arrays of an
+// .npz, or sub-folders train/, val/, test/ of pictures), else from [Options.Split].
+//
+// # Preprocessing
+//
+// Each sample is brought to [Options.Size] (cropped or padded, or resized), and its
+// intensities are normalised ([Options.Normalize]). Images of several sizes without a
+// size to bring them to are refused, as are images of several channel counts.
+// Voxels that are not numbers make a file unreadable unless
+// [Options.ZeroNonFinite] says that they count as 0.
+//
+// # Training
+//
+// A [Loader] gives batch after batch. A batch is a pure function of the seed and the
+// step: shuffling by (seed, epoch), augmentation by (seed, step, sample), so training
+// continues after an interruption as if there had been none. Goroutines prepare the
+// next batches while the device computes.
+//
+// # Memory
+//
+// Samples are kept in the smallest of uint8, int16 and float32 that holds them
+// exactly, up to [Options.CacheBytes]; the rest is read again each time.
+package data
+
+import (
+	"fmt"
+	"slices"
+
+	"wgjepa/data/transform"
+)
+
+// Dataset is a set of samples of one shape. Its methods are safe for concurrent use.
+type Dataset interface {
+	// Len returns the number of samples.
+	Len() int
+	// Shape returns the channels and the size, (H, W) or (H, W, D), after preprocessing.
+	Shape() (channels int, size []int)
+	// Read writes sample i, preprocessed, (C, H, W[, D]) row-major, to dst.
+	Read(i int, dst []float32) error
+	// Normalize applies the set's intensity normalisation to one sample, again after
+	// an augmentation.
+	Normalize(x []float32)
+	// Name returns the sample's file name, or its place in an array.
+	Name(i int) string
+	// Label returns the class of sample i, an index into Classes; false without a label.
+	Label(i int) (class int, ok bool)
+	// Classes returns the names of the classes; empty where samples have no labels.
+	Classes() []string
+	// VoxelLabels writes the labels of sample i's voxels, in the geometry of Read
+	// without channels, to dst; false where it has none.
+	VoxelLabels(i int, dst []uint8) (ok bool, err error)
+	// VoxelClasses returns the number of voxel classes with the background, 0 without
+	// voxel labels.
+	VoxelClasses() int
+	// Fingerprint identifies the data: names, lengths and parts of the content that
+	// hold its checksums.
+	Fingerprint() string
+	// Split returns the samples of "train", "val" or "test", in ascending order.
+	Split(name string) []int
+}
+
+// Fit says how an image is brought to a size.
+type Fit string
+
+const (
+	FitCropOrPad Fit = "crop-or-pad" // keep the scale, cut or extend around the centre (default)
+	FitResize    Fit = "resize"      // interpolate
+)
+
+// Pad says what cropping or padding puts outside an image. Labels get 0.
+type Pad string
+
+const (
+	PadEdge Pad = "edge" // the border's value (default)
+	PadZero Pad = "zero" // 0, before normalisation
+)
+
+// Normalization of intensities.
+type Normalization string
+
+const (
+	NormalizeZ          Normalization = "z"            // (x − μ)/(σ + 1e-8) of each channel (default)
+	NormalizeForeground Normalization = "z-foreground" // the same, μ and σ of the voxels above the channel's mean
+	NormalizeRobust     Normalization = "robust"       // percentiles 1 to 99 of each channel to 0 to 1, clipped
+	NormalizeNone       Normalization = "none"
+)
+
+// SplitPlan divides samples where their source does not.
+type SplitPlan struct {
+	// Val and Test are shares below 1, or numbers of samples from 1.
+	Val, Test float64
+	// ByOrder takes the last samples, in the order in which they were found (files by
+	// name), as test and those before as
+	// val; otherwise membership depends on Seed and the sample's name alone.
+	ByOrder bool
+	Seed    uint64
+}
+
+// DefaultSplit is used where Options say nothing.
+var DefaultSplit = SplitPlan{Val: 0.15, Test: 0.15}
+
+// Options of [Open]. The zero value reads images of one size as they are, z-normalised.
+type Options struct {
+	Size          []int         // (H, W) or (H, W, D) of every sample; nil: the files' own
+	Fit           Fit           // how Size is reached
+	Pad           Pad           // what is outside
+	Normalize     Normalization // of intensities
+	Dim           int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
+	FirstFrame    bool          // use the first volume of 4-D files, which are refused otherwise
+	ZeroNonFinite bool          // read NaN and Inf voxels as 0
+	SkipBad       bool          // leave unreadable files out instead of refusing the whole
+	Split         *SplitPlan    // nil: DefaultSplit
+	CacheBytes    int64         // samples kept in memory; 0: 1 GiB, negative: none
+	MaxBytes      int64         // largest single image as float32; 0: 2 GiB
+}
+
+func (o Options) cacheBytes() int64 {
+	if o.CacheBytes == 0 {
+		return 1 << 30
+	}
+	return max(o.CacheBytes, 0)
+}
+
+// Validate fills in nothing and says what is wrong.
+func (o Options) Validate() error {
+	if n := len(o.Size); n != 0 && n != 2 && n != 3 {
+		return fmt.Errorf("data: size %v must have 2 or 3 axes", o.Size)
+	}
+	for _, s := range o.Size {
+		if s < 1 || s > 1<<14 {
+			return fmt.Errorf("data: size %v: each axis must be 1 to %d", o.Size, 1<<14)
+		}
+	}
+	if o.Dim != 0 && o.Dim != 2 && o.Dim != 3 {
+		return fmt.Errorf("data: dim %d must be 2 or 3", o.Dim)
+	}
+	if o.Dim != 0 && len(o.Size) != 0 && o.Dim != len(o.Size) {
+		return fmt.Errorf("data: size %v has %d axes, but dim is %d", o.Size, len(o.Size), o.Dim)
+	}
+	if !slices.Contains([]Fit{"", FitCropOrPad, FitResize}, o.Fit) {
+		return fmt.Errorf("data: fit %q must be %q or %q", o.Fit, FitCropOrPad, FitResize)
+	}
+	if !slices.Contains([]Pad{"", PadEdge, PadZero}, o.Pad) {
+		return fmt.Errorf("data: pad %q must be %q or %q", o.Pad, PadEdge, PadZero)
+	}
+	if !slices.Contains([]Normalization{"", NormalizeZ, NormalizeForeground, NormalizeRobust, NormalizeNone}, o.Normalize) {
+		return fmt.Errorf("data: normalize %q must be %q, %q, %q or %q", o.Normalize, NormalizeZ, NormalizeForeground, NormalizeRobust, NormalizeNone)
+	}
+	if s := o.Split; s != nil && !(s.Val >= 0 && s.Test >= 0 && s.Val < 1<<31 && s.Test < 1<<31) {
+		return fmt.Errorf("data: split val %g, test %g: shares below 1 or counts", s.Val, s.Test)
+	}
+	return nil
+}
+
+// preprocess brings raw images to one geometry and normalises intensities.
+type preprocess struct {
+	channels int
+	size     []int
+	Options
+}
+
+// geometry writes src (C, from…) to dst (C, size…).
+func (p *preprocess) geometry(dst, src []float32, from []int) {
+	switch {
+	case slices.Equal(from, p.size):
+		copy(dst, src)
+	case p.Fit == FitResize:
+		transform.Resize(dst, src, p.channels, from, p.size)
+	case p.Pad == PadZero:
+		transform.CropOrPad(dst, src, p.channels, from, p.size, transform.Constant, 0)
+	default:
+		transform.CropOrPad(dst, src, p.channels, from, p.size, transform.Edge, 0)
+	}
+}
+
+// labels writes labels (from…) to dst (size…) in the same geometry.
+func (p *preprocess) labels(dst, src []uint8, from []int) {
+	switch {
+	case slices.Equal(from, p.size):
+		copy(dst, src)
+	case p.Fit == FitResize:
+		transform.ResizeNearest(dst, src, 1, from, p.size)
+	default:
+		transform.CropOrPad(dst, src, 1, from, p.size, transform.Constant, 0)
+	}
+}
+
+func (p *preprocess) normalize(x []float32) {
+	switch p.Options.Normalize {
+	case "", NormalizeZ:
+		transform.ZNormalize(x, p.channels, nil)
+	case NormalizeForeground:
+		n := len(x) / p.channels
+		mask := make([]bool, n)
+		for c := range p.channels {
+			v := x[c*n : (c+1)*n]
+			mean := 0.0
+			for _, a := range v {
+				mean += float64(a) / float64(n)
+			}
+			for i, a := range v {
+				mask[i] = float64(a) > mean
+			}
+			transform.ZNormalize(v, 1, mask)
+		}
+	case NormalizeRobust:
+		transform.RobustRescale(x, p.channels, [2]float64{1, 99}, [2]float64{0, 1})
+	}
+}

@@ -1,0 +1,695 @@
+package data
+
+import (
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"runtime"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+
+	"wgjepa/data/volume"
+)
+
+// Report says what [Open] found.
+type Report struct {
+	Samples      int
+	Channels     int
+	Size         []int          // after preprocessing
+	Formats      map[string]int // samples by format
+	Sizes        map[string]int // samples by their own size, "36×50×36"
+	Spacings     map[string]int // samples by spacing, "1×1×1"
+	Classes      []string       // of samples
+	ClassCounts  []int          // samples of each class
+	VoxelLabels  int            // samples with voxel labels
+	VoxelClasses int            // with the background
+	Splits       map[string]int // samples of each split
+	Refused      []Refusal      // files that could not be used
+	Ignored      map[string]int // other files by extension
+	Notes        []string       // what a person should know
+	HeaderOnly   int            // files whose pixels were not read yet, because memory for samples ran out
+	CachedBytes  int64          // held in memory
+}
+
+// Refusal is a file that was not used.
+type Refusal struct{ Name, Reason string }
+
+// String is the report in a few lines for people.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d samples, %d channels, %s", r.Samples, r.Channels, sizeText(r.Size))
+	table := func(title string, m map[string]int) {
+		if len(m) == 0 {
+			return
+		}
+		keys := slices.Collect(maps.Keys(m))
+		sort.Slice(keys, func(i, j int) bool {
+			if m[keys[i]] != m[keys[j]] {
+				return m[keys[i]] > m[keys[j]]
+			}
+			return keys[i] < keys[j]
+		})
+		fmt.Fprintf(&b, "\n%s:", title)
+		for i, k := range keys {
+			if i == 6 {
+				fmt.Fprintf(&b, " and %d more", len(keys)-i)
+				break
+			}
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, " %s (%d)", k, m[k])
+		}
+	}
+	table("formats", r.Formats)
+	table("sizes", r.Sizes)
+	table("spacings", r.Spacings)
+	if len(r.Classes) > 0 {
+		m := map[string]int{}
+		for i, c := range r.Classes {
+			m[c] = r.ClassCounts[i]
+		}
+		table("classes", m)
+	}
+	if r.VoxelLabels > 0 {
+		fmt.Fprintf(&b, "\nvoxel labels: %d samples, %d classes with the background", r.VoxelLabels, r.VoxelClasses)
+	}
+	table("splits", r.Splits)
+	table("other files, left alone", r.Ignored)
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "\nnote: %s", n)
+	}
+	if r.HeaderOnly > 0 {
+		fmt.Fprintf(&b, "\nnote: the pixels of %d files were not checked yet", r.HeaderOnly)
+	}
+	for _, f := range r.Refused {
+		fmt.Fprintf(&b, "\nrefused: %s: %s", f.Name, f.Reason)
+	}
+	return b.String()
+}
+
+func sizeText(size []int) string {
+	s := make([]string, len(size))
+	for i, n := range size {
+		s[i] = strconv.Itoa(n)
+	}
+	return strings.Join(s, "×")
+}
+
+func spacingText(spacing []float64) string {
+	s := make([]string, len(spacing))
+	for i, x := range spacing {
+		s[i] = strconv.FormatFloat(x, 'g', 3, 64)
+	}
+	return strings.Join(s, "×")
+}
+
+// Open reads what paths name on this machine: image files, folders of them, arrays.
+// On an error the report, where there is one, still says which files were refused.
+func Open(paths []string, opt Options) (Dataset, *Report, error) {
+	return OpenFS(volume.OS, paths, opt)
+}
+
+// OpenFS is [Open] on a file system, such as files that a page was given.
+func OpenFS(fsys fs.FS, paths []string, opt Options) (Dataset, *Report, error) {
+	if err := opt.Validate(); err != nil {
+		return nil, nil, err
+	}
+	if len(paths) == 0 {
+		return nil, nil, errors.New("data: no data was named: give files or a folder")
+	}
+	c := newCollection(fsys, opt)
+	for _, p := range paths {
+		p = path.Clean(strings.ReplaceAll(p, "\\", "/"))
+		s, err := fs.Stat(fsys, p)
+		switch {
+		case err != nil:
+			c.refuse(p, err)
+		case s.IsDir():
+			err = c.folder(p)
+		case !s.Mode().IsRegular():
+			c.refuse(p, errors.New("not a regular file"))
+		default:
+			err = c.file(p, len(paths) == 1)
+		}
+		if err != nil {
+			return nil, c.report, err
+		}
+	}
+	return c.finish()
+}
+
+// collection gathers items while paths are read.
+type collection struct {
+	fsys      fs.FS
+	opt       Options
+	items     []item
+	classes   []string
+	names     map[string]int // class names in order of appearance, until they are sorted
+	report    *Report
+	hash      hash.Hash // of the data
+	budget    budget
+	generated int // voxel classes that are known beforehand
+}
+
+func newCollection(fsys fs.FS, opt Options) *collection {
+	c := &collection{fsys: fsys, opt: opt, hash: sha256.New(), names: map[string]int{}}
+	c.report = &Report{Formats: map[string]int{}, Sizes: map[string]int{}, Spacings: map[string]int{}, Splits: map[string]int{}, Ignored: map[string]int{}}
+	c.budget.left.Store(opt.cacheBytes())
+	return c
+}
+
+func (c *collection) refuse(name string, err error) {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err // the name is said already
+	}
+	c.report.Refused = append(c.report.Refused, Refusal{name, err.Error()})
+}
+
+func (c *collection) note(format string, a ...any) {
+	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, a...))
+}
+
+// class returns the number of a class name.
+func (c *collection) class(name string) int {
+	n, ok := c.names[name]
+	if !ok {
+		n = len(c.names)
+		c.names[name] = n
+	}
+	return n
+}
+
+// sortClasses renumbers classes by name: numbers by value, else alphabetically.
+func (c *collection) sortClasses() {
+	if len(c.names) == 0 {
+		return
+	}
+	names := slices.Collect(maps.Keys(c.names))
+	number := func(s string) (float64, bool) {
+		v, err := strconv.ParseFloat(s, 64)
+		return v, err == nil
+	}
+	sort.Slice(names, func(i, j int) bool {
+		a, okA := number(names[i])
+		b, okB := number(names[j])
+		if okA && okB && a != b {
+			return a < b
+		}
+		return names[i] < names[j]
+	})
+	to := make([]int, len(names))
+	for i, n := range names {
+		to[c.names[n]] = i
+	}
+	for i := range c.items {
+		if k := c.items[i].class; k >= 0 {
+			c.items[i].class = to[k]
+		}
+	}
+	c.classes = names
+}
+
+// kind tells image files in a folder by extension; content decides when they are opened.
+func kind(name string) string {
+	name = strings.ToLower(name)
+	for _, e := range []string{".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".png", ".jpg", ".jpeg", ".npy"} {
+		if strings.HasSuffix(name, e) {
+			return e
+		}
+	}
+	return ""
+}
+
+// stem is a name without its image extension.
+func stem(name string) string { return name[:len(name)-len(kind(name))] }
+
+// folder adds all images under dir.
+func (c *collection) folder(dir string) error {
+	root, labels := dir, ""
+	isDir := func(p string) bool {
+		s, err := fs.Stat(c.fsys, p)
+		return err == nil && s.IsDir()
+	}
+	// dir/images with dir/labels beside it; either dir or dir/images may be named.
+	if isDir(path.Join(dir, "images")) {
+		dir = path.Join(dir, "images")
+	} else if path.Base(dir) == "images" {
+		root = path.Dir(dir)
+	}
+	if path.Base(dir) == "images" && isDir(path.Join(path.Dir(dir), "labels")) {
+		labels = path.Join(path.Dir(dir), "labels")
+	}
+	files, err := c.list(dir)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		others := ""
+		if len(c.report.Ignored) > 0 {
+			keys := slices.Sorted(maps.Keys(c.report.Ignored))
+			others = fmt.Sprintf("; other files there: %s", strings.Join(keys[:min(len(keys), 8)], ", "))
+		}
+		return fmt.Errorf("data: no images in %s: .nii, .nii.gz, .hdr/.img, .npy, .png or .jpg are looked for%s", dir, others)
+	}
+	voxels := map[string]string{}
+	if labels != "" {
+		list, err := c.list(labels)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			voxels[stem(strings.TrimPrefix(p, labels+"/"))] = p
+		}
+	}
+	table, err := c.table(root)
+	if err != nil {
+		return err
+	}
+	first := len(c.items)
+	unlabelled := []string{}
+	for _, p := range files {
+		name := strings.TrimPrefix(p, dir+"/")
+		it, ok := c.image(p, name)
+		s := stem(name)
+		if v, has := voxels[s]; has {
+			delete(voxels, s)
+			if !ok {
+				continue
+			}
+			m, err := volume.Open(c.fsys, v, c.volumeOptions())
+			if err != nil {
+				c.refuse(v, err)
+				continue
+			}
+			it.voxels = fileSource{m, it.header.Size}
+		} else if labels != "" {
+			unlabelled = append(unlabelled, name)
+		}
+		if !ok {
+			continue
+		}
+		if label, has := table.take(name); has {
+			it.class = c.class(label)
+		}
+		c.items = append(c.items, it)
+	}
+	if len(unlabelled) > 0 {
+		c.note("%d images have no file in %s: %s", len(unlabelled), labels, some(unlabelled))
+	}
+	if len(voxels) > 0 {
+		c.note("%d label maps have no image: %s", len(voxels), some(slices.Sorted(maps.Values(voxels))))
+	}
+	if missing := table.left(); len(missing) > 0 {
+		c.note("%d rows of labels.csv name no image: %s", len(missing), some(missing))
+	}
+	if table == nil {
+		c.subfolders(c.items[first:])
+	}
+	return nil
+}
+
+// some lists a few names.
+func some(names []string) string {
+	if len(names) > 5 {
+		return strings.Join(names[:5], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+// list returns the image files under dir in order of name, one for an .hdr/.img pair.
+// Links to folders are not followed, so they cannot loop.
+func (c *collection) list(dir string) ([]string, error) {
+	var files []string
+	err := fs.WalkDir(c.fsys, dir, func(p string, d fs.DirEntry, err error) error {
+		switch base := path.Base(p); {
+		case err != nil:
+			if p == dir {
+				return fmt.Errorf("data: %w", err)
+			}
+			c.refuse(p, err)
+			if d != nil && d.IsDir() {
+				return fs.SkipDir
+			}
+		case p != dir && strings.HasPrefix(base, "."):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+		case d.IsDir():
+		case kind(base) == "":
+			ext := path.Ext(base)
+			if ext == "" {
+				ext = "no extension"
+			}
+			c.report.Ignored[ext]++
+		default:
+			files = append(files, p)
+		}
+		return nil
+	})
+	pairs := map[string]bool{}
+	for _, f := range files {
+		if strings.HasPrefix(kind(f), ".hdr") {
+			pairs[stem(f)] = true
+		}
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasPrefix(kind(f), ".img") && pairs[stem(f)] })
+	sort.Strings(files)
+	return files, err
+}
+
+func (c *collection) volumeOptions() volume.Options {
+	return volume.Options{FirstFrame: c.opt.FirstFrame, MaxBytes: c.opt.MaxBytes}
+}
+
+// image opens one image file; a refusal is recorded.
+func (c *collection) image(p, name string) (item, bool) {
+	m, err := volume.Open(c.fsys, p, c.volumeOptions())
+	if err == nil {
+		err = c.fingerprint(p, name)
+	}
+	if err == nil && c.opt.Dim != 0 && len(m.Header().Size) != c.opt.Dim {
+		err = fmt.Errorf("has %d axes (%s), %d are wanted", len(m.Header().Size), sizeText(m.Header().Size), c.opt.Dim)
+	}
+	if err != nil {
+		c.refuse(p, err)
+		return item{}, false
+	}
+	return item{name: name, header: m.Header(), image: fileSource{image: m}, class: -1}, true
+}
+
+// fingerprint adds a file to the data's hash: its name, its length, its first 4 KiB and
+// its last 64 KiB, where gzip and zip keep the checksums of their content.
+func (c *collection) fingerprint(p, name string) error {
+	f, err := c.fsys.Open(p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.hash, "%q %d ", name, s.Size())
+	if _, err := io.CopyN(c.hash, f, min(s.Size(), 4<<10)); err != nil {
+		return err
+	}
+	rest, tail := s.Size()-min(s.Size(), 4<<10), int64(64<<10)
+	if seeker, ok := f.(io.Seeker); ok && rest > tail {
+		if _, err := seeker.Seek(-tail, io.SeekEnd); err != nil {
+			return err
+		}
+		rest = tail
+	}
+	_, err = io.CopyN(c.hash, f, rest)
+	return err
+}
+
+// subfolders gives pictures the split and the class that their folders' names say:
+// train/, val/, test/ first, then one folder a class.
+func (c *collection) subfolders(items []item) {
+	parts := func(it item) []string { return strings.Split(path.Dir(it.name), "/") }
+	splits := map[string]string{"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+	defined := len(items) > 0
+	for _, it := range items {
+		if len(it.header.Size) != 2 {
+			return
+		}
+		defined = defined && splits[parts(it)[0]] != ""
+	}
+	classes, names := true, map[string]bool{}
+	for i := range items {
+		dirs := parts(items[i])
+		if defined {
+			items[i].split = splits[dirs[0]]
+			dirs = dirs[1:]
+		}
+		classes = classes && len(dirs) == 1 && dirs[0] != "."
+		if classes {
+			names[dirs[0]] = true
+		}
+	}
+	if !classes || len(names) < 2 {
+		return
+	}
+	for i := range items {
+		items[i].class = c.class(path.Base(path.Dir(items[i].name)))
+	}
+}
+
+// table is labels.csv: labels by name of file.
+type table struct {
+	labels map[string]string // by full name, base name or stem, as written
+	used   map[string]bool
+}
+
+// table reads root/labels.csv, nil where there is none.
+func (c *collection) table(root string) (*table, error) {
+	name := path.Join(root, "labels.csv")
+	f, err := c.fsys.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	defer f.Close()
+	c.report.Ignored[".csv"]--
+	if c.report.Ignored[".csv"] <= 0 {
+		delete(c.report.Ignored, ".csv")
+	}
+	r := csv.NewReader(io.LimitReader(f, 64<<20))
+	r.FieldsPerRecord = -1
+	head, err := r.Read()
+	if err != nil {
+		return nil, fmt.Errorf("data: %s: %w", name, err)
+	}
+	file, label := -1, -1
+	for i, h := range head {
+		switch strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))) {
+		case "file":
+			file = i
+		case "label":
+			label = i
+		}
+	}
+	if file < 0 || label < 0 {
+		return nil, fmt.Errorf("data: %s: its first line must name the columns file and label, it has %q", name, head)
+	}
+	t := &table{map[string]string{}, map[string]bool{}}
+	for {
+		row, err := r.Read()
+		if err == io.EOF {
+			return t, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("data: %s: %w", name, err)
+		}
+		line, _ := r.FieldPos(0)
+		if len(row) <= max(file, label) {
+			return nil, fmt.Errorf("data: %s: line %d has %d columns", name, line, len(row))
+		}
+		k := strings.TrimSpace(row[file])
+		if _, twice := t.labels[k]; twice {
+			return nil, fmt.Errorf("data: %s: line %d names %s again", name, line, k)
+		}
+		t.labels[k] = strings.TrimSpace(row[label])
+	}
+}
+
+// take returns the label of a file by its name in the folder, its base name or its stem.
+func (t *table) take(name string) (string, bool) {
+	if t == nil {
+		return "", false
+	}
+	for _, k := range []string{name, "images/" + name, path.Base(name), stem(name), stem(path.Base(name))} {
+		if l, ok := t.labels[k]; ok {
+			t.used[k] = true
+			return l, l != ""
+		}
+	}
+	return "", false
+}
+
+// left returns the rows that no image took.
+func (t *table) left() []string {
+	if t == nil {
+		return nil
+	}
+	var left []string
+	for k := range t.labels {
+		if !t.used[k] {
+			left = append(left, k)
+		}
+	}
+	sort.Strings(left)
+	return left
+}
+
+// finish decides the common shape, reads what fits into memory and divides the samples.
+func (c *collection) finish() (Dataset, *Report, error) {
+	if err := c.refusals(); err != nil {
+		return nil, c.report, err
+	}
+	size, err := c.shape()
+	if err != nil {
+		return nil, c.report, err
+	}
+	if len(c.classes) == 0 {
+		c.sortClasses()
+	}
+	d := &dataset{items: c.items, preprocess: preprocess{c.items[0].header.Channels, size, c.opt}}
+	d.cache.left.Store(c.budget.left.Load())
+	d.cache.samples = make([]*packed, len(d.items))
+	if c.generated > 0 {
+		d.voxelClasses = c.generated
+	} else if err := c.verify(d); err != nil {
+		return nil, c.report, err
+	}
+	d.classes = c.classes
+	d.fingerprint = hex.EncodeToString(c.hash.Sum(nil))
+	plan := DefaultSplit
+	if c.opt.Split != nil {
+		plan = *c.opt.Split
+	}
+	d.splits = split(d.items, plan)
+	c.summarise(d)
+	return d, c.report, nil
+}
+
+// refusals is the error for unreadable files, nil where they are to be skipped.
+func (c *collection) refusals() error {
+	bad := c.report.Refused
+	if len(bad) > 0 && (!c.opt.SkipBad || len(c.items) == 0) {
+		var b strings.Builder
+		for i, r := range bad {
+			if i == 10 {
+				fmt.Fprintf(&b, "\n  and %d more", len(bad)-i)
+				break
+			}
+			fmt.Fprintf(&b, "\n  %s: %s", r.Name, r.Reason)
+		}
+		if len(c.items) == 0 {
+			return fmt.Errorf("data: nothing could be read:%s", b.String())
+		}
+		return fmt.Errorf("data: %d of %d files cannot be used; mend or remove them, or have bad files skipped:%s", len(bad), len(bad)+len(c.items), b.String())
+	}
+	if len(c.items) == 0 {
+		return errors.New("data: no samples")
+	}
+	return nil
+}
+
+// shape returns the size of all samples, or an error that names files that differ.
+func (c *collection) shape() ([]int, error) {
+	first := c.items[0]
+	for _, it := range c.items[1:] {
+		if it.header.Channels != first.header.Channels {
+			return nil, fmt.Errorf("data: channels differ: %s has %d, %s has %d: keep one kind", first.name, first.header.Channels, it.name, it.header.Channels)
+		}
+		if len(it.header.Size) != len(first.header.Size) {
+			return nil, fmt.Errorf("data: %s has %d axes (%s), %s has %d (%s): keep images or volumes", first.name, len(first.header.Size), sizeText(first.header.Size), it.name, len(it.header.Size), sizeText(it.header.Size))
+		}
+	}
+	if c.opt.Size != nil {
+		if len(c.opt.Size) != len(first.header.Size) {
+			return nil, fmt.Errorf("data: size %s has %d axes, but %s has %d (%s)", sizeText(c.opt.Size), len(c.opt.Size), first.name, len(first.header.Size), sizeText(first.header.Size))
+		}
+		return c.opt.Size, nil
+	}
+	examples, sizes := []string{}, map[string]bool{}
+	for _, it := range c.items {
+		if s := sizeText(it.header.Size); !sizes[s] {
+			sizes[s] = true
+			if len(examples) < 5 {
+				examples = append(examples, it.name+" is "+s)
+			}
+		}
+	}
+	if len(sizes) > 1 {
+		return nil, fmt.Errorf("data: %d images have %d different sizes (%s): set the size to bring them to, cropped or padded or resized", len(c.items), len(sizes), strings.Join(examples, ", "))
+	}
+	return first.header.Size, nil
+}
+
+// verify reads every file once, so that damage is found before training, as long as
+// the samples fit into memory; beyond that only headers have been checked.
+func (c *collection) verify(d *dataset) error {
+	n := len(d.items)
+	errs := make([]error, n)
+	classes := make([]int, n)
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			x := make([]float32, d.channels*d.voxelCount())
+			for i := range next {
+				if !d.items[i].resident {
+					errs[i] = d.load(i, x)
+				}
+				if errs[i] == nil && d.items[i].voxels != nil {
+					labels, err := d.rawLabels(i)
+					if err != nil {
+						errs[i] = fmt.Errorf("its labels: %w", err)
+					} else if len(labels) > 0 {
+						classes[i] = int(slices.Max(labels)) + 1
+					}
+				}
+			}
+		})
+	}
+	checked := 0
+	for ; checked < n && (d.items[checked].resident || c.opt.cacheBytes() > 0 && !d.cache.full.Load()); checked++ {
+		next <- checked
+	}
+	close(next)
+	workers.Wait()
+	c.report.HeaderOnly = n - checked
+	good, cached := d.items[:0:0], []*packed{}
+	for i, it := range d.items {
+		d.voxelClasses = max(d.voxelClasses, classes[i])
+		if errs[i] != nil {
+			c.refuse(it.name, errs[i])
+			continue
+		}
+		good, cached = append(good, it), append(cached, d.cache.samples[i])
+	}
+	c.items, d.items, d.cache.samples = good, good, cached
+	if d.voxelClasses == 0 && slices.ContainsFunc(good, func(it item) bool { return it.voxels != nil }) {
+		d.voxelClasses = 256 // not read yet: whatever a label map can hold
+	}
+	return c.refusals()
+}
+
+func (c *collection) summarise(d *dataset) {
+	r := c.report
+	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
+	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
+	r.VoxelClasses = d.voxelClasses
+	for _, it := range d.items {
+		r.Formats[it.header.Format]++
+		r.Sizes[sizeText(it.header.Size)]++
+		r.Spacings[spacingText(it.header.Spacing)]++
+		if it.class >= 0 {
+			r.ClassCounts[it.class]++
+		}
+		if it.voxels != nil {
+			r.VoxelLabels++
+		}
+	}
+	for name, s := range d.splits {
+		r.Splits[name] = len(s)
+	}
+	r.CachedBytes = c.opt.cacheBytes() - d.cache.left.Load()
+}

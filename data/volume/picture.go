@@ -1,0 +1,101 @@
+package volume
+
+import (
+	"bufio"
+	"fmt"
+	"image"
+	"image/color"
+	_ "image/jpeg"
+	_ "image/png"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// picture is a PNG or JPEG: (1, H, W) when it is stored as grey, else (3, H, W),
+// values 0 to 255, or 0 to 65535 when stored with 16 bits. Alpha is dropped.
+type picture struct {
+	fsys   fs.FS
+	name   string
+	header Header
+}
+
+func (p *picture) Header() Header { return p.header }
+
+func openPicture(fsys fs.FS, name string, r *bufio.Reader, size int64, opt Options) (Image, error) {
+	c, format, err := image.DecodeConfig(r)
+	if err != nil {
+		return nil, fmt.Errorf("damaged picture: %w", err)
+	}
+	p := &picture{fsys, name, Header{Format: strings.ToUpper(format), Type: "uint8", Channels: 3, Size: []int{c.Height, c.Width}, Spacing: ones(2), Affine: Identity(), Frames: 1}}
+	bytes := int64(1)
+	switch c.ColorModel {
+	case color.GrayModel:
+		p.header.Channels = 1
+	case color.Gray16Model:
+		p.header.Channels, p.header.Type, bytes = 1, "uint16", 2
+	case color.RGBA64Model, color.NRGBA64Model:
+		p.header.Type, bytes = "uint16", 8
+	case color.RGBAModel, color.NRGBAModel:
+		bytes = 4
+	}
+	if c.Height < 1 || c.Width < 1 {
+		return nil, fmt.Errorf("damaged picture: size %d×%d", c.Width, c.Height)
+	}
+	pixels := int64(c.Height) * int64(c.Width)
+	switch {
+	case pixels*max(4*int64(p.header.Channels), bytes) > opt.maxBytes():
+		return nil, fmt.Errorf("%d×%d pixels are above the limit of %d bytes", c.Width, c.Height, opt.maxBytes())
+	case pixels/8 > size*maxInflation: // a pixel takes at least a bit before compression
+		return nil, fmt.Errorf("declares %d×%d pixels, which cannot lie in %d bytes: damaged", c.Width, c.Height, size)
+	case pixels*bytes > 32<<20 && pixels*bytes > size*maxInflation:
+		return nil, fmt.Errorf("declares %d×%d pixels in only %d bytes: damaged", c.Width, c.Height, size)
+	}
+	return p, nil
+}
+
+func (p *picture) Read(dst []float32) ([]float32, error) {
+	f, _, err := open(p.fsys, p.name)
+	if err != nil {
+		return dst, err
+	}
+	defer f.Close()
+	m, _, err := image.Decode(bufio.NewReaderSize(f, 1<<16))
+	if err != nil {
+		return dst, fmt.Errorf("damaged picture: %w", err)
+	}
+	b := m.Bounds()
+	if b.Dy() != p.header.Size[0] || b.Dx() != p.header.Size[1] {
+		return dst, fmt.Errorf("damaged picture: %d×%d pixels, its header said %d×%d", b.Dx(), b.Dy(), p.header.Size[1], p.header.Size[0])
+	}
+	at, n := len(dst), b.Dx()*b.Dy()
+	dst = slices.Grow(dst, p.header.Channels*n)[:at+p.header.Channels*n]
+	out := dst[at:]
+	shift := 8
+	if p.header.Type == "uint16" {
+		shift = 0
+	}
+	i := 0
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			switch m := m.(type) {
+			case *image.Gray:
+				out[i] = float32(m.GrayAt(x, y).Y)
+			case *image.Gray16:
+				out[i] = float32(m.Gray16At(x, y).Y)
+			case *image.NRGBA:
+				c := m.NRGBAAt(x, y)
+				out[i], out[n+i], out[2*n+i] = float32(c.R), float32(c.G), float32(c.B)
+			case *image.YCbCr:
+				c := m.YCbCrAt(x, y)
+				red, green, blue := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
+				out[i], out[n+i], out[2*n+i] = float32(red), float32(green), float32(blue)
+			default:
+				c := color.NRGBA64Model.Convert(m.At(x, y)).(color.NRGBA64)
+				out[i], out[n+i], out[2*n+i] = float32(c.R>>shift), float32(c.G>>shift), float32(c.B>>shift)
+			}
+			i++
+		}
+	}
+	return dst, nil
+}

@@ -1,0 +1,112 @@
+package volume
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// WriteNIfTI writes one volume (H, W, D), row-major, as NIfTI-1 with its affine
+// (as sform, code 1 "scanner"; the spacings are the affine's).
+func WriteNIfTI[T uint8 | float32](w io.Writer, size [3]int, affine [4][4]float64, values []T) error {
+	for _, s := range size {
+		if s < 1 || s > math.MaxInt16 {
+			return fmt.Errorf("volume: NIfTI-1 cannot hold an axis of length %d (1 to 32767)", s)
+		}
+	}
+	nx, ny, nz := size[0], size[1], size[2]
+	if len(values) != nx*ny*nz {
+		panic(fmt.Sprintf("volume: WriteNIfTI: %d values for size %v", len(values), size))
+	}
+	var h [niftiHeaderSize + 4]byte
+	le := binary.LittleEndian
+	float := func(at int, v float64) { le.PutUint32(h[at:], math.Float32bits(float32(v))) }
+	bytes, code := 1, 2
+	if _, ok := any(values).([]float32); ok {
+		bytes, code = 4, 16
+	}
+	le.PutUint32(h[:], niftiHeaderSize)
+	h[38] = 'r' // "regular", kept for Analyze readers
+	for i, d := range []int{3, nx, ny, nz, 1, 1, 1, 1} {
+		le.PutUint16(h[offDim+2*i:], uint16(d))
+	}
+	le.PutUint16(h[offDatatype:], uint16(code))
+	le.PutUint16(h[offBitpix:], uint16(8*bytes))
+	float(offPixdim, 1)
+	for i, s := range spacing(affine, 3) {
+		float(offPixdim+4+4*i, s)
+	}
+	float(offVoxOffset, niftiHeaderSize+4)
+	float(offSclSlope, 1)
+	h[offXYZTUnits] = 2 // mm
+	le.PutUint16(h[offSformCode:], 1)
+	for i := range 3 {
+		for j := range 4 {
+			float(offSrow+16*i+4*j, affine[i][j])
+		}
+	}
+	copy(h[offMagic:], "n+1\x00")
+	b := bufio.NewWriterSize(w, 1<<16)
+	b.Write(h[:])
+	switch v := any(values).(type) {
+	case []uint8:
+		for z := range nz {
+			for y := range ny {
+				for x := range nx {
+					b.WriteByte(v[(x*ny+y)*nz+z])
+				}
+			}
+		}
+	case []float32:
+		var p [4]byte
+		for z := range nz {
+			for y := range ny {
+				for x := range nx {
+					le.PutUint32(p[:], math.Float32bits(v[(x*ny+y)*nz+z]))
+					b.Write(p[:])
+				}
+			}
+		}
+	}
+	return b.Flush()
+}
+
+// WriteFile writes one volume as NIfTI-1, compressed where the name ends in .gz.
+// The file appears under its name only when it is complete.
+func WriteFile[T uint8 | float32](name string, size [3]int, affine [4][4]float64, values []T) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), ".part-*")
+	if err != nil {
+		return fmt.Errorf("volume: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("volume: writing %s: %w", name, err)
+		}
+	}()
+	if strings.HasSuffix(name, ".gz") {
+		z, _ := gzip.NewWriterLevel(f, gzip.BestSpeed)
+		if err := WriteNIfTI(z, size, affine, values); err != nil {
+			return err
+		}
+		if err := z.Close(); err != nil {
+			return err
+		}
+	} else if err := WriteNIfTI(f, size, affine, values); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
