@@ -17,6 +17,8 @@ type Op struct {
 // Table lists every operation that launchers offer.
 var Table = []Op{
 	elementwise,
+	matmul, matmulNT, matmulTN, linear,
+	attention, attentionGrad,
 }
 
 // Case runs launchers on fresh random inputs and says how far each output may

@@ -1,0 +1,415 @@
+package gpu
+
+import (
+	"fmt"
+	"math"
+
+	"wgjepa/internal/ref"
+)
+
+const matmulBindings = "a b c bias extra"
+
+func matmulTwin(p ref.MatmulParams, b []ref.Buffer) {
+	ref.Matmul(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F)
+}
+
+var (
+	matmulPlain = register("matmul", "matmul.wgsl", nil, matmulBindings, matmulTwin)
+
+	chunkSums = register("chunk_sums", "chunk_sums.wgsl", nil, "x dst", func(p ref.ChunkSumsParams, b []ref.Buffer) {
+		ref.ChunkSums(p, b[0].F, b[1].F)
+	})
+)
+
+// product is a matrix product to launch. Absent tensors are nil.
+type product struct {
+	ref.MatmulParams
+	c, a, b, bias, extra Tensor
+}
+
+// The three layouts of operands that lie whole and row-major in memory.
+
+func nn(c, a, b Tensor) product { return dense("MatMul", c, a, b, false, false) }
+func nt(c, a, b Tensor) product { return dense("MatMulNT", c, a, b, false, true) }
+func tn(c, a, b Tensor) product { return dense("MatMulTN", c, a, b, true, false) }
+
+func dense(name string, c, a, b Tensor, transposeA, transposeB bool) product {
+	m, k := a.Rows(), a.Cols()
+	p := product{c: c, a: a, b: b}
+	p.RowA, p.ColA = uint32(k), 1
+	if transposeA {
+		m, k = k, m
+		p.RowA, p.ColA = p.ColA, p.RowA
+	}
+	kb, n := b.Rows(), b.Cols()
+	p.RowB, p.ColB = uint32(n), 1
+	if transposeB {
+		kb, n = n, kb
+		p.RowB, p.ColB = p.ColB, p.RowB
+	}
+	if kb != k || c.Rows() != m || c.Cols() != n {
+		panic(fmt.Sprintf("gpu: %s: c is %v, a is %v, b is %v", name, c, a, b))
+	}
+	p.M, p.N, p.K, p.RowC = uint32(m), uint32(n), uint32(k), uint32(n)
+	return p
+}
+
+// strided is a matrix for every sample and head inside a tensor.
+type strided struct {
+	Tensor
+	offset, row, col, sample, head int
+}
+
+func (s strided) transposed() strided {
+	s.row, s.col = s.col, s.row
+	return s
+}
+
+// batched is the product of m×k by k×n matrices for every sample and head.
+func batched(m, n, k, samples, heads int, c, a, b strided) product {
+	p := product{c: c.Tensor, a: a.Tensor, b: b.Tensor}
+	p.M, p.N, p.K = uint32(m), uint32(n), uint32(k)
+	p.Batches, p.Heads = uint32(samples*heads), uint32(heads)
+	p.OffsetA, p.RowA, p.ColA, p.BatchA, p.HeadA = uint32(a.offset), uint32(a.row), uint32(a.col), uint32(a.sample), uint32(a.head)
+	p.OffsetB, p.RowB, p.ColB, p.BatchB, p.HeadB = uint32(b.offset), uint32(b.row), uint32(b.col), uint32(b.sample), uint32(b.head)
+	p.OffsetC, p.RowC, p.BatchC, p.HeadC = uint32(c.offset), uint32(c.row), uint32(c.sample), uint32(c.head)
+	return p
+}
+
+// multiply launches p, one batch unless it says how many.
+func (e *Encoder) multiply(p product) {
+	if p.Batches == 0 {
+		p.Batches, p.Heads = 1, 1
+	}
+	if p.LastK == 0 {
+		p.LastK = p.K
+	}
+	if p.Scale == 0 {
+		p.Scale = 1
+	}
+	// extra is bound for writing, so its stand-in may not be bias's.
+	bias, extra := p.bias, p.extra
+	if bias.IsNil() {
+		bias = e.d.none(true)
+	} else {
+		p.Epilogue |= ref.EpilogueBias
+	}
+	if extra.IsNil() {
+		extra = e.d.scratch("no extra", align)
+	}
+	groups := [3]int{ceil(int(p.N), 64), int(p.M), int(p.Batches)}
+	launch(e, matmulPlain, groups, p.MatmulParams, p.a, p.b, p.c, bias, extra)
+}
+
+// MatMul computes c (m, n) = a (m, k)·b (k, n).
+func (e *Encoder) MatMul(c, a, b Tensor) { e.multiply(nn(c, a, b)) }
+
+// MatMulNT computes c (m, n) = a (m, k)·bᵀ, b (n, k).
+func (e *Encoder) MatMulNT(c, a, b Tensor) { e.multiply(nt(c, a, b)) }
+
+// MatMulTN computes c (m, n) = aᵀ·b, a (k, m), b (k, n).
+func (e *Encoder) MatMulTN(c, a, b Tensor) { e.multiply(tn(c, a, b)) }
+
+// linearProduct is x·wᵀ + bias, after checking that bias fits.
+func linearProduct(name string, y, x, w, bias Tensor) product {
+	if x.Cols() != w.Cols() || y.Rows() != x.Rows() || y.Cols() != w.Rows() || !bias.IsNil() && bias.Len() != w.Rows() {
+		panic(fmt.Sprintf("gpu: %s: y is %v, x is %v, w is %v, bias is %v", name, y, x, w, bias))
+	}
+	p := nt(y, x, w)
+	p.bias = bias
+	return p
+}
+
+func sameShape(name, what string, a, b Tensor) {
+	if a.Rows() != b.Rows() || a.Cols() != b.Cols() {
+		panic(fmt.Sprintf("gpu: %s: %s is %v, the result is %v", name, what, b, a))
+	}
+}
+
+// Linear computes y (…, out) = x (…, in)·wᵀ + bias; w (out, in), bias (out) or nil.
+func (e *Encoder) Linear(y, x, w, bias Tensor) { e.multiply(linearProduct("Linear", y, x, w, bias)) }
+
+// LinearGELU keeps pre = x·wᵀ + bias and computes y = GELU(pre), the exact one.
+func (e *Encoder) LinearGELU(y, pre, x, w, bias Tensor) {
+	p := linearProduct("LinearGELU", y, x, w, bias)
+	sameShape("LinearGELU", "pre", y, pre)
+	p.Epilogue, p.extra = ref.EpilogueGELU, pre
+	e.multiply(p)
+}
+
+// LinearResidual computes y = residual + x·wᵀ + bias; y may not be the residual.
+func (e *Encoder) LinearResidual(y, x, w, bias, residual Tensor) {
+	p := linearProduct("LinearResidual", y, x, w, bias)
+	sameShape("LinearResidual", "residual", y, residual)
+	p.Epilogue, p.extra = ref.EpilogueResidual, residual
+	e.multiply(p)
+}
+
+func linearGradInput(name string, dx, dy, w Tensor) product {
+	if dy.Cols() != w.Rows() || dx.Cols() != w.Cols() || dx.Rows() != dy.Rows() {
+		panic(fmt.Sprintf("gpu: %s: dx is %v, dy is %v, w is %v", name, dx, dy, w))
+	}
+	return nn(dx, dy, w)
+}
+
+// LinearGradInput computes dx (…, in) = dy (…, out)·w (out, in).
+func (e *Encoder) LinearGradInput(dx, dy, w Tensor) {
+	e.multiply(linearGradInput("LinearGradInput", dx, dy, w))
+}
+
+// LinearGradInputAdd computes dx += dy·w.
+func (e *Encoder) LinearGradInputAdd(dx, dy, w Tensor) {
+	p := linearGradInput("LinearGradInputAdd", dx, dy, w)
+	p.Epilogue = ref.EpilogueAdd
+	e.multiply(p)
+}
+
+// LinearGradInputGELU computes dx = (dy·w) ∘ GELU′(pre), the gradient of the
+// pre-activation that LinearGELU kept.
+func (e *Encoder) LinearGradInputGELU(dx, dy, w, pre Tensor) {
+	p := linearGradInput("LinearGradInputGELU", dx, dy, w)
+	sameShape("LinearGradInputGELU", "pre", dx, pre)
+	p.Epilogue, p.extra = ref.EpilogueGELUGrad, pre
+	e.multiply(p)
+}
+
+// LinearGradWeight computes dw (out, in) += dyᵀ·x; dy (…, out), x (…, in).
+// Where dw is small and the rows are many, chunks of rows are summed apart, so
+// that there is work for the whole device, and then together.
+func (e *Encoder) LinearGradWeight(dw, dy, x Tensor) {
+	if dw.Rows() != dy.Cols() || dw.Cols() != x.Cols() || dy.Rows() != x.Rows() {
+		panic(fmt.Sprintf("gpu: LinearGradWeight: dw is %v, dy is %v, x is %v", dw, dy, x))
+	}
+	p := tn(dw, dy, x)
+	rows, size := dy.Rows(), dw.Len()
+	splits := e.d.tuning.splits(size, rows)
+	if splits <= 1 {
+		p.Epilogue = ref.EpilogueAdd
+		e.multiply(p)
+		return
+	}
+	chunk := ceil(rows, splits)
+	splits = ceil(rows, chunk)
+	partial := e.d.scratch("partial weight gradients", splits*size).Reshape(splits, size)
+	p.c = partial
+	p.Batches, p.Heads = uint32(splits), 1
+	p.K, p.LastK = uint32(chunk), uint32(rows-(splits-1)*chunk)
+	p.BatchA, p.BatchB, p.BatchC = uint32(chunk)*p.ColA, uint32(chunk)*p.RowB, uint32(size)
+	e.multiply(p)
+	e.sumChunks(dw, partial, splits, true)
+}
+
+// LinearGradBias computes db (out) += column sums of dy (…, out).
+func (e *Encoder) LinearGradBias(db, dy Tensor) { e.columnSums("LinearGradBias", db, dy, true) }
+
+// ColumnSums computes dst (cols) = the sum of x's rows.
+func (e *Encoder) ColumnSums(dst, x Tensor) { e.columnSums("ColumnSums", dst, x, false) }
+
+func (e *Encoder) columnSums(name string, dst, x Tensor, add bool) {
+	rows, cols := x.Rows(), x.Cols()
+	if dst.Len() != cols {
+		panic(fmt.Sprintf("gpu: %s: dst is %v, x is %v", name, dst, x))
+	}
+	// About √rows in each of two stages is the shortest chain of additions,
+	// and the most accurate.
+	chunk := max(16, int(math.Sqrt(float64(rows))))
+	if chunks := ceil(rows, chunk); chunks > 1 {
+		partial := e.d.scratch("partial column sums", chunks*cols).Reshape(chunks, cols)
+		e.sumChunks(partial, x, chunk, false)
+		x, chunk = partial, chunks
+	}
+	e.sumChunks(dst, x, chunk, add)
+}
+
+// sumChunks sums every chunk rows of x into one of dst.
+func (e *Encoder) sumChunks(dst, x Tensor, chunk int, add bool) {
+	p := ref.ChunkSumsParams{Rows: uint32(x.Rows()), Cols: uint32(x.Cols()), Chunk: uint32(chunk)}
+	if add {
+		p.Add = 1
+	}
+	launch(e, chunkSums, e.groups1(ceil(ceil(max(1, x.Rows()), chunk)*x.Cols(), 64)), p, x, dst)
+}
+
+// tiles are sizes around the tiles of the kernels: m, n, k.
+var tiles = [][3]int{
+	{1, 1, 1}, {1, 5, 3}, {5, 1, 9}, {7, 8, 9}, {8, 12, 4}, {15, 17, 16}, {16, 16, 16}, {17, 15, 5}, {32, 36, 20},
+	{63, 64, 65}, {64, 64, 64}, {65, 63, 7}, {65, 68, 8}, {127, 132, 36}, {128, 128, 128}, {129, 260, 12}, {3, 516, 33},
+}
+
+// variants runs f with the kernels for processors and with those for GPUs.
+func (t *Trial) variants(f func()) {
+	kept := t.d.tuning
+	defer func() { t.d.tuning = kept }()
+	for _, t.d.tuning.registers = range []bool{true, false} {
+		f()
+	}
+}
+
+// sums bounds the rounding of c = a·b and a few operations more on other:
+// element by element (k + 4)·2⁻²⁴·(Σ|aᵢbᵢ| + |other|).
+func (t *Trial) sums(p product, other ...Tensor) func(i int) float64 {
+	magnitude := make([]float64, p.M*p.N)
+	absolute := func(x Tensor) []float64 {
+		v := t.Values(x)
+		for i := range v {
+			v[i] = math.Abs(v[i])
+		}
+		return v
+	}
+	q := p.MatmulParams
+	q.Batches, q.Heads, q.LastK, q.Scale, q.Epilogue = 1, 1, q.K, 1, 0
+	ref.Matmul(q, absolute(p.a), absolute(p.b), magnitude, nil, nil)
+	for _, x := range other {
+		v := absolute(x)
+		for i := range magnitude {
+			magnitude[i] += v[i%len(v)] // a bias repeats
+		}
+	}
+	return func(i int) float64 { return float64(p.K+4) * Epsilon * magnitude[i] }
+}
+
+// plus adds to bound c·2⁻²⁴ of the values of x.
+func (t *Trial) plus(bound func(int) float64, slope, c float64, x Tensor) func(int) float64 {
+	v := t.Values(x)
+	return func(i int) float64 { return slope*bound(i) + c*Epsilon*math.Abs(v[i]) }
+}
+
+// gelu is how much the error of the exact GELU's distribution function and the
+// device's exp may be: 4·2⁻²⁴ and, for exp, 3 + 2|x²/2| units in the last
+// place of x·φ(x), at most 4·2⁻²⁴ too.
+const (
+	geluError = 8
+	geluSlope = 1.13 // largest derivative of GELU
+)
+
+func matmulCase(name string, run func(t *Trial, m, n, k int)) Case {
+	return Case{name, func(t *Trial) {
+		t.variants(func() {
+			for _, s := range tiles {
+				run(t, s[0], s[1], s[2])
+			}
+		})
+	}}
+}
+
+func matmulBench(n int, record func(e *Encoder, c, a, b Tensor)) Bench {
+	return Bench{Shape: []int{n, n, n}, FLOP: 2 * float64(n) * float64(n) * float64(n), Bytes: 12 * float64(n) * float64(n),
+		Record: func(d *Device) func(*Encoder) {
+			c, a, b := d.Tensor("c", n, n), d.Tensor("a", n, n), d.Tensor("b", n, n)
+			return func(e *Encoder) { record(e, c, a, b) }
+		}}
+}
+
+var (
+	matmul = Op{
+		Name: "matmul",
+		Cases: []Case{matmulCase("nn", func(t *Trial, m, n, k int) {
+			c, a, b := t.Out("c", m, n), t.In("a", m, k), t.In("b", k, n)
+			t.E.MatMul(c, a, b)
+			t.Within(c, t.sums(nn(c, a, b)))
+		})},
+		Bench: []Bench{
+			matmulBench(256, (*Encoder).MatMul), matmulBench(512, (*Encoder).MatMul),
+			matmulBench(1024, (*Encoder).MatMul), matmulBench(2048, (*Encoder).MatMul),
+		},
+	}
+	matmulNT = Op{
+		Name: "matmul_nt",
+		Cases: []Case{matmulCase("nt", func(t *Trial, m, n, k int) {
+			c, a, b := t.Out("c", m, n), t.In("a", m, k), t.In("b", n, k)
+			t.E.MatMulNT(c, a, b)
+			t.Within(c, t.sums(nt(c, a, b)))
+		})},
+		Bench: []Bench{matmulBench(1024, (*Encoder).MatMulNT)},
+	}
+	matmulTN = Op{
+		Name: "matmul_tn",
+		Cases: []Case{matmulCase("tn", func(t *Trial, m, n, k int) {
+			c, a, b := t.Out("c", m, n), t.In("a", k, m), t.In("b", k, n)
+			t.E.MatMulTN(c, a, b)
+			t.Within(c, t.sums(tn(c, a, b)))
+		})},
+		Bench: []Bench{matmulBench(1024, (*Encoder).MatMulTN)},
+	}
+
+	linear = Op{
+		Name: "linear",
+		Cases: []Case{
+			matmulCase("bias", func(t *Trial, m, n, k int) {
+				y, x, w, bias := t.Out("y", m, n), t.In("x", m, k), t.In("w", n, k), t.In("bias", n)
+				t.E.Linear(y, x, w, bias)
+				t.Within(y, t.sums(nt(y, x, w), bias))
+			}),
+			matmulCase("no bias", func(t *Trial, m, n, k int) {
+				y, x, w := t.Out("y", m, n), t.In("x", m, k), t.In("w", n, k)
+				t.E.Linear(y, x, w, Tensor{})
+				t.Within(y, t.sums(nt(y, x, w)))
+			}),
+			matmulCase("gelu", func(t *Trial, m, n, k int) {
+				y, pre, x, w, bias := t.Out("y", m, n), t.Out("pre", m, n), t.In("x", m, k), t.In("w", n, k), t.In("bias", n)
+				t.E.LinearGELU(y, pre, x, w, bias)
+				bound := t.sums(nt(y, x, w), bias)
+				t.Within(pre, bound)
+				t.Within(y, t.plus(bound, geluSlope, geluError, pre))
+				t.E.LinearGELU(y, pre, x, w, Tensor{})
+				bound = t.sums(nt(y, x, w))
+				t.Within(pre, bound)
+				t.Within(y, t.plus(bound, geluSlope, geluError, pre))
+			}),
+			matmulCase("residual", func(t *Trial, m, n, k int) {
+				y, x, w, bias, residual := t.Out("y", m, n), t.In("x", m, k), t.In("w", n, k), t.In("bias", n), t.In("residual", m, n)
+				t.E.LinearResidual(y, x, w, bias, residual)
+				t.Within(y, t.sums(nt(y, x, w), bias, residual))
+			}),
+			matmulCase("grad input", func(t *Trial, m, n, k int) {
+				dx, dy, w := t.Out("dx", m, n), t.In("dy", m, k), t.In("w", k, n)
+				t.E.LinearGradInput(dx, dy, w)
+				t.Within(dx, t.sums(nn(dx, dy, w)))
+			}),
+			matmulCase("grad input add", func(t *Trial, m, n, k int) {
+				dx, dy, w, before := t.Out("dx", m, n), t.In("dy", m, k), t.In("w", k, n), t.In("before", m, n)
+				t.E.MatMul(dx, dy, w) // whatever it is, added to once more
+				t.E.LinearGradInputAdd(dx, dy, w)
+				bound := t.sums(nn(dx, dy, w))
+				t.Within(dx, func(i int) float64 { return 3 * bound(i) })
+				bound = t.sums(nn(before, dy, w), before)
+				t.E.LinearGradInputAdd(before, dy, w)
+				t.Within(before, bound)
+			}),
+			matmulCase("grad input gelu", func(t *Trial, m, n, k int) {
+				dx, dy, w, pre := t.Out("dx", m, n), t.In("dy", m, k), t.In("w", k, n), t.In("pre", m, n)
+				t.E.LinearGradInputGELU(dx, dy, w, pre)
+				plain := t.Out("plain", m, n)
+				t.E.LinearGradInput(plain, dy, w)
+				t.Within(dx, t.plus(t.sums(nn(dx, dy, w)), geluSlope, geluError, plain))
+			}),
+			matmulCase("grad weight", func(t *Trial, m, n, k int) {
+				dw, dy, x := t.In("dw", m, n), t.In("dy", k, m), t.In("x", k, n)
+				bound := t.sums(tn(dw, dy, x), dw)
+				t.E.LinearGradWeight(dw, dy, x)
+				t.Within(dw, bound)
+			}),
+			{"grad weight of many rows", func(t *Trial) {
+				t.variants(func() {
+					for _, s := range [][3]int{{16, 20, 1024}, {7, 5, 1537}, {1, 1, 5000}, {24, 64, 511}} {
+						dw, dy, x := t.In("dw", s[0], s[1]), t.In("dy", s[2], s[0]), t.In("x", s[2], s[1])
+						bound := t.sums(tn(dw, dy, x), dw)
+						t.E.LinearGradWeight(dw, dy, x)
+						t.Within(dw, bound)
+					}
+				})
+			}},
+			{"grad bias", func(t *Trial) {
+				for _, s := range [][2]int{{1, 1}, {15, 3}, {16, 64}, {17, 65}, {1000, 7}, {4097, 192}} {
+					db, dy, ones := t.In("db", s[1]), t.In("dy", s[0], s[1]), t.InFunc("ones", func(int) float64 { return 1 }, s[0], 1)
+					bound := t.sums(tn(db.Reshape(1, s[1]), ones, dy), db)
+					t.E.LinearGradBias(db, dy)
+					t.Within(db, bound)
+					dst := t.Out("dst", s[1])
+					t.E.ColumnSums(dst, dy)
+					t.Within(dst, bound)
+				}
+			}},
+		},
+	}
+)
