@@ -4,14 +4,64 @@ import (
 	"wgjepa/internal/ref"
 )
 
-var fill = register("fill", "fill.wgsl", nil, "dst", func(p ref.FillParams, b []ref.Buffer) {
-	ref.Fill(p, b[0].F)
-})
+var (
+	fill = register("fill", "fill.wgsl", nil, "dst", func(p ref.FillParams, b []ref.Buffer) {
+		ref.Fill(p, b[0].F)
+	})
+	add = registerVectors("add", "add.wgsl", "x dst", func(p ref.ElementsParams, b []ref.Buffer) {
+		ref.Add(p, b[0].F, b[1].F)
+	})
+	copyKernel = registerVectors("copy", "copy.wgsl", "x dst", func(p ref.ElementsParams, b []ref.Buffer) {
+		ref.Copy(p, b[0].F, b[1].F)
+	})
+	scaleRows = registerVectors("scale_rows", "scale_rows.wgsl", "x scale dst", func(p ref.ScaleRowsParams, b []ref.Buffer) {
+		ref.ScaleRows(p, b[0].F, b[1].F, b[2].F)
+	})
+	scaleRowsAdd = registerVectors("scale_rows_add", "scale_rows_add.wgsl", "residual branch scale y", func(p ref.ScaleRowsParams, b []ref.Buffer) {
+		ref.ScaleRowsAdd(p, b[0].F, b[1].F, b[2].F, b[3].F)
+	})
+)
 
 // Fill sets every element of dst to value.
 func (e *Encoder) Fill(dst Tensor, value float64) {
 	n := dst.Len()
 	launch(e, fill, e.groups1(ceil(n, 64)), ref.FillParams{N: uint32(n), Value: value}, dst)
+}
+
+// Add is dst += x.
+func (e *Encoder) Add(dst, x Tensor) {
+	if dst.Len() != x.Len() {
+		panic(shapes("Add", "dst", dst, "x", x))
+	}
+	launchElements(e, add, x.Len(), x.Len(), ref.ElementsParams{N: uint32(x.Len())}, x, dst)
+}
+
+// Copy is dst = x.
+func (e *Encoder) Copy(dst, x Tensor) {
+	if dst.Len() != x.Len() {
+		panic(shapes("Copy", "dst", dst, "x", x))
+	}
+	launchElements(e, copyKernel, x.Len(), x.Len(), ref.ElementsParams{N: uint32(x.Len())}, x, dst)
+}
+
+// ScaleRows multiplies every sample of x (B, …) by its factor: dst =
+// scale[b]·x.
+func (e *Encoder) ScaleRows(dst, x, scale Tensor) {
+	n, row := x.Len(), x.Len()/max(1, x.Dim(0))
+	if dst.Len() != n || scale.Len() != x.Dim(0) {
+		panic(shapes("ScaleRows", "dst", dst, "x", x, "scale", scale))
+	}
+	launchElements(e, scaleRows, n, row, ref.ScaleRowsParams{N: uint32(n), Row: uint32(row)}, x, scale, dst)
+}
+
+// ScaleRowsAdd is stochastic depth (Huang et al. 2016): y (B, …) = residual +
+// scale[b]·branch, where scale[b] is 0 for a dropped sample.
+func (e *Encoder) ScaleRowsAdd(y, residual, branch, scale Tensor) {
+	n, row := y.Len(), y.Len()/max(1, y.Dim(0))
+	if residual.Len() != n || branch.Len() != n || scale.Len() != y.Dim(0) {
+		panic(shapes("ScaleRowsAdd", "y", y, "residual", residual, "branch", branch, "scale", scale))
+	}
+	launchElements(e, scaleRowsAdd, n, row, ref.ScaleRowsParams{N: uint32(n), Row: uint32(row)}, residual, branch, scale, y)
 }
 
 var elementwise = Op{

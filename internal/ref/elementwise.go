@@ -12,3 +12,41 @@ func Fill(p FillParams, dst []float64) {
 		dst[i] = p.Value
 	}
 }
+
+// ElementsParams mirrors add.wgsl and copy.wgsl.
+type ElementsParams struct {
+	N uint32
+}
+
+// Add is dst += x.
+func Add(p ElementsParams, x, dst []float64) {
+	for i := range int(p.N) {
+		dst[i] += x[i]
+	}
+}
+
+// Copy is dst = x.
+func Copy(p ElementsParams, x, dst []float64) {
+	copy(dst[:p.N], x[:p.N])
+}
+
+// ScaleRowsParams mirrors scale_rows.wgsl and scale_rows_add.wgsl.
+type ScaleRowsParams struct {
+	N, Row uint32 // elements in all and of each sample
+}
+
+// ScaleRows multiplies each sample by its own factor: dst = scale[b]·x.
+func ScaleRows(p ScaleRowsParams, x, scale, dst []float64) {
+	for i := range int(p.N) {
+		dst[i] = scale[i/int(p.Row)] * x[i]
+	}
+}
+
+// ScaleRowsAdd is stochastic depth (Huang et al. 2016): the branch of a
+// residual block is dropped for some samples and scaled up for the others,
+// y = residual + scale[b]·branch.
+func ScaleRowsAdd(p ScaleRowsParams, residual, branch, scale, y []float64) {
+	for i := range int(p.N) {
+		y[i] = residual[i] + scale[i/int(p.Row)]*branch[i]
+	}
+}

@@ -1,0 +1,16 @@
+// add: dst += x, element by element.
+// One invocation an element (T: a vec4<f32> of elements).
+// Twin: internal/ref/elementwise.go
+struct Params {
+  n: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<{{T}}>;
+@group(0) @binding(2) var<storage, read_write> dst: array<{{T}}>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= p.n / {{W}}u) { return; }
+  dst[i] += x[i];
+}

@@ -1,0 +1,19 @@
+// scale_rows_add: y = residual + scale[b]·branch, b being the sample of row elements.
+// One invocation an element (T: a vec4<f32> of elements).
+// Twin: internal/ref/elementwise.go
+struct Params {
+  n: u32,
+  row: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> residual: array<{{T}}>;
+@group(0) @binding(2) var<storage, read> branch: array<{{T}}>;
+@group(0) @binding(3) var<storage, read> scale: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<{{T}}>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= p.n / {{W}}u) { return; }
+  y[i] = residual[i] + scale[i / (p.row / {{W}}u)] * branch[i];
+}
