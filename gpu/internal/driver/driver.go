@@ -45,6 +45,7 @@ type Info struct {
 	Backend  string // Vulkan, Metal, D3D12, GL, WebGPU or Go
 	Binding  string // the library underneath
 	Kind     Kind
+	Memory   uint64 // bytes it may allocate, 0 where nobody tells
 	Limits   Limits
 	Features []string // such as "shader-f16", "subgroups", "timestamp-query"
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,13 +19,29 @@ type adapter struct {
 	info driver.Info
 }
 
-// adapters asks the machine once: a listing takes tens of milliseconds.
+// adapters asks the machine once: a listing takes tens of milliseconds. GL is
+// asked only where there is nothing else.
 var adapters = sync.OnceValue(func() []adapter {
+	// Mesa's layer that reorders devices complains on standard error where
+	// there is no desktop session. The order here is our own.
+	const layer = "NODEVICE_SELECT"
+	if _, set := os.LookupEnv(layer); !set && os.Getenv("XDG_RUNTIME_DIR") == "" {
+		os.Setenv(layer, "1")
+		defer os.Unsetenv(layer)
+	}
+	raw := enumerate(backendsPrimary)
+	if len(raw) == 0 {
+		raw = enumerate(backendsGL)
+	}
 	var list []adapter
-	for _, a := range enumerate() {
+	for _, a := range raw {
 		info := describe(a)
+		info.Binding = binding
 		if software(info.Name) {
 			info.Kind = driver.Software
+		}
+		if info.Kind == driver.Software {
+			info.Memory, _ = hostMemory()
 		}
 		list = append(list, adapter{a, info})
 	}
@@ -35,13 +52,9 @@ var adapters = sync.OnceValue(func() []adapter {
 	return list
 })
 
-// rank orders adapters: hardware first, then software, GL behind all others.
+// rank orders adapters: hardware before software.
 func rank(i driver.Info) int {
-	r := slices.Index([]driver.Kind{driver.Discrete, driver.Integrated, driver.Virtual, driver.Unknown, driver.Software}, i.Kind)
-	if i.Backend == "GL" {
-		r += 10
-	}
-	return r
+	return slices.Index([]driver.Kind{driver.Discrete, driver.Integrated, driver.Virtual, driver.Unknown, driver.Software}, i.Kind)
 }
 
 // software tells processors that pose as GPUs by their names: some report
@@ -56,10 +69,9 @@ func software(name string) bool {
 	return false
 }
 
+// vendor names the maker by its PCI or Khronos number; the library's own text
+// is often the driver's name.
 func vendor(id uint32, name string) string {
-	if name != "" {
-		return name
-	}
 	switch id {
 	case 0x1002:
 		return "AMD"
@@ -80,6 +92,9 @@ func vendor(id uint32, name string) string {
 	case 0x10005:
 		return "Mesa"
 	}
+	if name != "" {
+		return name
+	}
 	return fmt.Sprintf("%#x", id)
 }
 
@@ -93,13 +108,14 @@ func Adapters() []driver.Info {
 	return infos
 }
 
-// Open opens the adapter that Adapters listed as info.
+// Open opens the adapter that Adapters listed as info, with its own limits and
+// the features that kernels may ask for.
 func Open(info driver.Info) (*Device, error) {
 	list := adapters()
 	if info.Index < 0 || info.Index >= len(list) || list[info.Index].info.Name != info.Name {
 		return nil, errors.New("the adapter is not in the list of this machine's adapters")
 	}
-	d := &Device{info: list[info.Index].info, groups: map[string]*group{}}
+	d := &Device{info: list[info.Index].info, groups: map[string]*group{}, live: map[*buffer]struct{}{}}
 	device, err := request(list[info.Index].raw, d.lose)
 	if err != nil {
 		return nil, fmt.Errorf("%s does not open: %w", info.Name, err)

@@ -3,7 +3,6 @@
 package wgpu
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -33,9 +32,15 @@ const (
 	usageStaging = lib.BufferUsageMapRead | lib.BufferUsageCopyDst
 )
 
-func enumerate() []*libAdapter {
+// The library's numbers for its backends; the binding names only "all".
+const (
+	backendsPrimary lib.InstanceBackend = 1<<0 | 1<<2 | 1<<3 // Vulkan, Metal, D3D12
+	backendsGL      lib.InstanceBackend = 1 << 1
+)
+
+func enumerate(backends lib.InstanceBackend) []*libAdapter {
 	lib.SetLogLevel(lib.LogLevelOff)
-	return lib.CreateInstance(nil).EnumerateAdapters(nil)
+	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: backends}).EnumerateAdapters(nil)
 }
 
 // features that kernels may ask for, by the names of the WebGPU specification.
@@ -49,7 +54,7 @@ var features = map[lib.FeatureName]string{
 func describe(a *libAdapter) driver.Info {
 	info, limits := a.GetInfo(), a.GetLimits()
 	d := driver.Info{
-		Name: info.Device, Vendor: vendor(info.VendorId, info.Vendor), Driver: info.Description, Binding: binding,
+		Name: info.Device, Vendor: vendor(info.VendorId, info.Vendor), Driver: info.Description,
 		Limits: driver.Limits{
 			BufferSize:       limits.MaxBufferSize,
 			BindingSize:      limits.MaxStorageBufferBindingSize,
@@ -174,6 +179,8 @@ func newGroup(d *libDevice, label string, layout *libLayout, slots []slot) (*lib
 
 func newEncoder(d *libDevice) (*libEncoder, error) { return d.TryCreateCommandEncoder(nil) }
 
+func beginPass(e *libEncoder) *libPass { return e.BeginComputePass(nil) }
+
 func endPass(p *libPass) error { return p.TryEnd() }
 
 func finish(e *libEncoder) (*libCommands, error) { return e.TryFinish(nil) }
@@ -186,24 +193,32 @@ func writeBuffer(q *libQueue, b *libBuffer, off uint64, data []byte) error {
 	return q.TryWriteBuffer(b, off, data)
 }
 
-// mapped waits for all submitted work, hands the first size bytes of a
-// staging buffer to f and gives the buffer back.
-func mapped(d *libDevice, b *libBuffer, size uint64, f func([]byte)) error {
-	var status lib.MapAsyncStatus
-	if err := b.TryMapAsync(lib.MapModeRead, 0, size, func(s lib.MapAsyncStatus) { status = s }); err != nil {
-		return err
-	}
+// submit returns the number by which waitFor knows the submission.
+func submit(q *libQueue, c *libCommands) uint64 { return uint64(q.Submit(c)) }
+
+// flush submits what was written and waits for it.
+func flush(d *libDevice, q *libQueue) {
+	q.Submit()
 	d.Poll(true, nil)
-	if status != lib.MapAsyncStatusSuccess {
-		return fmt.Errorf("mapping a buffer to read it failed: %v", status)
-	}
-	data := b.GetMappedRange(0, uint(size))
-	if data == nil {
-		return errors.New("the buffer to read has no mapped range")
-	}
-	f(data)
-	return b.TryUnmap()
 }
+
+func waitFor(d *libDevice, _ *libQueue, submission *uint64) { d.Poll(true, submission) }
 
 // wait returns when the queue is empty.
 func wait(d *libDevice) { d.Poll(true, nil) }
+
+// mapRead waits for all submitted work and maps the first size bytes of a
+// staging buffer.
+func mapRead(d *libDevice, b *libBuffer, size uint64) ([]byte, error) {
+	var status lib.MapAsyncStatus
+	if err := b.TryMapAsync(lib.MapModeRead, 0, size, func(s lib.MapAsyncStatus) { status = s }); err != nil {
+		return nil, err
+	}
+	d.Poll(true, nil)
+	if status != lib.MapAsyncStatusSuccess {
+		return nil, fmt.Errorf("mapping a buffer to read it failed: %v", status)
+	}
+	return b.GetMappedRange(0, uint(size)), nil
+}
+
+func unmap(b *libBuffer) error { return b.TryUnmap() }

@@ -3,11 +3,18 @@
 // Package wgpu is the native driver: it replays plans on a GPU through
 // wgpu-native. One binding links into a binary: the default, or another by the
 // build tag cogentcore or rajveermalviya; a file for each holds what differs.
+//
+// The library aborts the process on some errors instead of reporting them: on
+// a submit that names a destroyed buffer, on a submit after the device was
+// lost. The driver therefore checks buffers and the device's state before each
+// call, never destroys a buffer that a cached bind group still names, and
+// counts a device as lost on the first sign of it.
 package wgpu
 
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -20,19 +27,23 @@ type Device struct {
 	device *libDevice
 	queue  *libQueue
 	closed bool
-	lost   atomic.Pointer[string] // why, set by the library from any thread
+	lost   atomic.Pointer[string] // why; the library tells it on any thread
 
 	serial    uint64 // of the last buffer
 	allocated uint64
+	live      map[*buffer]struct{}
 	pending   uint64 // bytes written since the last submit
 
-	pipelines []pipeline // by Program.ID
-	groups    map[string]*group
-	uniform   *libBuffer
-	params    []byte // the uniform buffer's content
-	key       []byte
-	slots     []slot
-	offset    [1]uint32
+	pipelines   []pipeline // by Program.ID
+	groups      map[string]*group
+	uniform     *libBuffer
+	uniformSize uint64
+	params      []byte // the uniform buffer's content
+	key         []byte // scratch of group
+	slots       []slot // scratch of group
+	offset      [1]uint32
+	inFlight    [maxInFlight]uint64 // submissions, a ring
+	submitted   int
 
 	staging     *libBuffer
 	stagingSize uint64
@@ -45,11 +56,11 @@ type buffer struct {
 	serial uint64
 	label  string
 	size   uint64
-	groups map[*group]struct{}
+	groups map[*group]struct{} // bind groups that name the buffer
 }
 
 // Release drops the memory; the library frees it when submitted work that uses
-// it is done.
+// it is done. A second call does nothing.
 func (b *buffer) Release() {
 	if b.raw == nil {
 		return
@@ -60,10 +71,13 @@ func (b *buffer) Release() {
 	b.raw.Release()
 	b.raw = nil
 	b.d.allocated -= b.size
+	delete(b.d.live, b)
 }
 
+// Info describes the adapter.
 func (d *Device) Info() driver.Info { return d.info }
 
+// Allocated is the number of bytes of live buffers.
 func (d *Device) Allocated() uint64 { return d.allocated }
 
 func (d *Device) lose(message string) { d.lost.CompareAndSwap(nil, &message) }
@@ -79,18 +93,67 @@ func (d *Device) ready() error {
 	return nil
 }
 
+// fault sorts an error of the library: out of memory, lost, or a mistake.
+func (d *Device) fault(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := strings.ToLower(err.Error())
+	switch {
+	case strings.Contains(text, "not enough memory"), strings.Contains(text, "out of memory"),
+		strings.Contains(text, "maximum buffer size"), strings.Contains(text, "buffer size limit"):
+		return fmt.Errorf("%w: %s", driver.ErrMemory, plain(err))
+	case strings.Contains(text, "lost"):
+		d.lose(plain(err))
+		return fmt.Errorf("%w: %s", driver.ErrLost, plain(err))
+	}
+	return errors.New(plain(err))
+}
+
+// fatal is fault for calls other than the creation of a buffer: the library
+// gives up the device when one of those finds no memory.
+func (d *Device) fatal(err error) error {
+	err = d.fault(err)
+	if errors.Is(err, driver.ErrMemory) {
+		d.lose(err.Error())
+	}
+	return err
+}
+
+// plain is the library's message on one line, without the names of its calls.
+func plain(err error) string {
+	text := err.Error()
+	if _, cause, ok := strings.Cut(text, "Caused by:"); ok {
+		text = cause
+	}
+	var parts []string
+	for _, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "In wgpu") && !strings.HasPrefix(line, "In a ") {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, ": ")
+}
+
+// NewBuffer allocates n zeroed elements.
 func (d *Device) NewBuffer(label string, _ bool, n int) (driver.Buffer, error) {
 	if err := d.ready(); err != nil {
 		return nil, err
 	}
 	size := 4 * uint64(n)
+	if err := d.fits(size); err != nil {
+		return nil, err
+	}
 	raw, err := newBuffer(d.device, label, size, usageStorage)
 	if err != nil {
-		return nil, err
+		return nil, d.fault(err)
 	}
 	d.serial++
 	d.allocated += size
-	return &buffer{d: d, raw: raw, serial: d.serial, label: label, size: size, groups: map[*group]struct{}{}}, nil
+	b := &buffer{d: d, raw: raw, serial: d.serial, label: label, size: size, groups: map[*group]struct{}{}}
+	d.live[b] = struct{}{}
+	return b, nil
 }
 
 // own checks that a handle is a live buffer of this device and that n elements
@@ -113,10 +176,7 @@ func (d *Device) own(h driver.Buffer, off, n int) (*buffer, error) {
 const chunk = 16 << 20
 
 func bytesOf[T float32 | uint32](s []T) []byte {
-	if len(s) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), 4*len(s))
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s))
 }
 
 func (d *Device) write(h driver.Buffer, off int, data []byte) error {
@@ -130,27 +190,29 @@ func (d *Device) write(h driver.Buffer, off int, data []byte) error {
 	for at := 4 * uint64(off); len(data) > 0; {
 		n := min(len(data), chunk)
 		if err := writeBuffer(d.queue, b.raw, at, data[:n]); err != nil {
-			return err
+			return d.fatal(err)
 		}
 		at, data = at+uint64(n), data[n:]
 		// The library keeps a copy of what was written until the next submit.
 		if d.pending += uint64(n); d.pending >= 4*chunk {
-			d.queue.Submit()
-			wait(d.device)
+			flush(d.device, d.queue)
 			d.pending = 0
 		}
 	}
 	return nil
 }
 
+// WriteF32 copies src to the buffer.
 func (d *Device) WriteF32(b driver.Buffer, off int, src []float32) error {
 	return d.write(b, off, bytesOf(src))
 }
 
+// WriteU32 copies src to the buffer.
 func (d *Device) WriteU32(b driver.Buffer, off int, src []uint32) error {
 	return d.write(b, off, bytesOf(src))
 }
 
+// WriteF64 rounds src to float32 and copies it to the buffer.
 func (d *Device) WriteF64(b driver.Buffer, off int, src []float64) error {
 	for len(src) > 0 {
 		n := min(len(src), chunk/4)
@@ -166,7 +228,8 @@ func (d *Device) WriteF64(b driver.Buffer, off int, src []float64) error {
 	return nil
 }
 
-func (d *Device) read(h driver.Buffer, off, n int, f func([]byte)) error {
+// read hands n elements to take, piece by piece.
+func (d *Device) read(h driver.Buffer, off, n int, take func([]byte)) error {
 	if err := d.ready(); err != nil {
 		return err
 	}
@@ -176,16 +239,39 @@ func (d *Device) read(h driver.Buffer, off, n int, f func([]byte)) error {
 	}
 	for at, left := 4*uint64(off), 4*uint64(n); left > 0; {
 		size := min(left, chunk)
-		if err := d.stage(size); err != nil {
-			return err
-		}
-		if err := d.encode(func(e *libEncoder) error { return copyBuffer(e, b.raw, at, d.staging, size) }); err != nil {
-			return err
-		}
-		if err := mapped(d.device, d.staging, size, f); err != nil {
+		if err := d.readChunk(b.raw, at, size, take); err != nil {
 			return err
 		}
 		at, left = at+size, left-size
+	}
+	return nil
+}
+
+func (d *Device) readChunk(b *libBuffer, at, size uint64, take func([]byte)) error {
+	if err := d.stage(size); err != nil {
+		return err
+	}
+	e, err := newEncoder(d.device)
+	if err != nil {
+		return d.fatal(err)
+	}
+	defer e.Release()
+	if err := copyBuffer(e, b, at, d.staging, size); err != nil {
+		return d.fatal(err)
+	}
+	if err := d.submit(e); err != nil {
+		return err
+	}
+	data, err := mapRead(d.device, d.staging, size)
+	if err != nil {
+		return d.fatal(err)
+	}
+	if data == nil {
+		return errors.New("the buffer to read has no mapped range")
+	}
+	take(data)
+	if err := unmap(d.staging); err != nil {
+		return d.fatal(err)
 	}
 	return d.ready()
 }
@@ -199,46 +285,34 @@ func (d *Device) stage(size uint64) error {
 		d.staging.Release()
 		d.staging, d.stagingSize = nil, 0
 	}
-	want := uint64(4096)
-	for want < size {
-		want *= 2
-	}
+	want := roundUp(size, 4096)
 	staging, err := newBuffer(d.device, "staging", want, usageStaging)
 	if err != nil {
-		return err
+		return d.fault(err)
 	}
 	d.staging, d.stagingSize = staging, want
 	return nil
 }
 
-// encode submits what f records.
-func (d *Device) encode(f func(*libEncoder) error) error {
-	e, err := newEncoder(d.device)
-	if err != nil {
-		return err
+// roundUp is the least power of two that is at least n and least.
+func roundUp(n, least uint64) uint64 {
+	for least < n {
+		least *= 2
 	}
-	defer e.Release()
-	if err := f(e); err != nil {
-		return err
-	}
-	commands, err := finish(e)
-	if err != nil {
-		return err
-	}
-	defer commands.Release()
-	d.queue.Submit(commands)
-	d.pending = 0
-	return d.ready()
+	return least
 }
 
+// ReadF32 waits for submitted work and copies the buffer to dst.
 func (d *Device) ReadF32(b driver.Buffer, off int, dst []float32) error {
 	return d.read(b, off, len(dst), func(p []byte) { dst = dst[copy(bytesOf(dst), p)/4:] })
 }
 
+// ReadU32 waits for submitted work and copies the buffer to dst.
 func (d *Device) ReadU32(b driver.Buffer, off int, dst []uint32) error {
 	return d.read(b, off, len(dst), func(p []byte) { dst = dst[copy(bytesOf(dst), p)/4:] })
 }
 
+// ReadF64 waits for submitted work and copies the buffer's float32 to dst.
 func (d *Device) ReadF64(b driver.Buffer, off int, dst []float64) error {
 	return d.read(b, off, len(dst), func(p []byte) {
 		for _, v := range unsafe.Slice((*float32)(unsafe.Pointer(&p[0])), len(p)/4) {
@@ -247,6 +321,7 @@ func (d *Device) ReadF64(b driver.Buffer, off int, dst []float64) error {
 	})
 }
 
+// Wait returns when all submitted work is done.
 func (d *Device) Wait() error {
 	if err := d.ready(); err != nil {
 		return err
@@ -255,13 +330,17 @@ func (d *Device) Wait() error {
 	return d.ready()
 }
 
-// Close waits for submitted work and gives everything back. Buffers that are
-// still alive may be released afterwards.
+// Close waits for submitted work and gives everything back, live buffers too.
 func (d *Device) Close() {
 	if d.closed {
 		return
 	}
-	wait(d.device)
+	if d.lost.Load() == nil {
+		wait(d.device)
+	}
+	for b := range d.live {
+		b.Release()
+	}
 	d.dropAll()
 	for _, p := range d.pipelines {
 		if p.raw != nil {

@@ -10,40 +10,16 @@ import (
 	"wgjepa/gpu/internal/driver"
 )
 
-type pipeline struct {
-	raw     *libPipeline
-	layout  *libLayout
-	uniform uint64 // bytes of Params
-}
-
-// uniformSize is the size of a program's Params as bound: uniform structs are
-// multiples of 16 bytes.
-func uniformSize(p *driver.Program) uint64 {
-	return uint64(4*len(p.Layout.Params)+15) / 16 * 16
-}
-
-func (d *Device) Compile(programs []*driver.Program) error {
-	if err := d.ready(); err != nil {
-		return err
-	}
-	for _, p := range programs {
-		for len(d.pipelines) <= p.ID {
-			d.pipelines = append(d.pipelines, pipeline{})
-		}
-		if d.pipelines[p.ID].raw != nil {
-			continue
-		}
-		if p.Source == "" {
-			return fmt.Errorf("kernel %s has no text", p.Name)
-		}
-		raw, layout, err := newPipeline(d.device, p)
-		if err != nil {
-			return fmt.Errorf("kernel %s: %w", p.Name, err)
-		}
-		d.pipelines[p.ID] = pipeline{raw, layout, uniformSize(p)}
-	}
-	return nil
-}
+const (
+	// maxOps is the number of dispatches of one command buffer. Longer plans
+	// are split, so that a driver's watchdog sees work in digestible pieces.
+	maxOps = 512
+	// maxInFlight is how many submissions the host may be ahead of the device;
+	// without a bound a loop that never reads would pile up memory.
+	maxInFlight = 8
+	// maxGroups bounds the cache of bind groups.
+	maxGroups = 1 << 14
+)
 
 // group is a cached bind group.
 type group struct {
@@ -58,12 +34,10 @@ type slot struct {
 	offset, size uint64
 }
 
-const maxGroups = 1 << 14
-
 // group returns the bind group of op, made on the first call. The key is exact:
 // program, then serial number, offset and length of each buffer.
-func (d *Device) group(op *driver.Op, args []driver.Arg) (*group, error) {
-	key := binary.LittleEndian.AppendUint64(d.key[:0], uint64(op.Program.ID))
+func (d *Device) group(program *driver.Program, args []driver.Arg) (*group, error) {
+	key := binary.LittleEndian.AppendUint64(d.key[:0], uint64(program.ID))
 	for i := range args {
 		a := &args[i]
 		b, err := d.own(a.Buffer, a.Off, a.Len)
@@ -81,7 +55,7 @@ func (d *Device) group(op *driver.Op, args []driver.Arg) (*group, error) {
 	if len(d.groups) >= maxGroups {
 		d.dropAll()
 	}
-	p := &d.pipelines[op.Program.ID]
+	p := &d.pipelines[program.ID]
 	g := &group{key: string(key)}
 	d.slots = append(d.slots[:0], slot{d.uniform, 0, p.uniform})
 	for _, a := range args {
@@ -89,9 +63,9 @@ func (d *Device) group(op *driver.Op, args []driver.Arg) (*group, error) {
 		g.buffers = append(g.buffers, b)
 		d.slots = append(d.slots, slot{b.raw, 4 * uint64(a.Off), 4 * uint64(a.Len)})
 	}
-	raw, err := newGroup(d.device, op.Program.Name, p.layout, d.slots)
+	raw, err := newGroup(d.device, program.Name, p.layout, d.slots)
 	if err != nil {
-		return nil, err
+		return nil, d.fatal(err)
 	}
 	g.raw = raw
 	d.groups[g.key] = g
@@ -115,13 +89,19 @@ func (d *Device) dropAll() {
 	}
 }
 
-// pack lays the parameters of all of the plan's dispatches into one uniform
+// stride is the space that n parameters take in the uniform buffer.
+func (d *Device) stride(n int) int {
+	align := max(16, d.info.Limits.UniformAlignment)
+	return (4*n + align - 1) / align * align
+}
+
+// pack writes the parameters of all of the plan's dispatches to the uniform
 // buffer, each at a multiple of the device's alignment.
 func (d *Device) pack(p *driver.Plan) error {
-	align := max(16, d.info.Limits.UniformAlignment)
 	d.params = d.params[:0]
 	for i := range p.Ops {
 		op := &p.Ops[i]
+		end := len(d.params) + d.stride(len(op.Program.Layout.Params))
 		for j, v := range p.Params[op.Params[0]:op.Params[1]] {
 			bits := uint32(v)
 			if op.Program.Layout.Params[j].Float {
@@ -129,65 +109,117 @@ func (d *Device) pack(p *driver.Plan) error {
 			}
 			d.params = binary.LittleEndian.AppendUint32(d.params, bits)
 		}
-		for len(d.params)%align != 0 {
+		for len(d.params) < end {
 			d.params = append(d.params, 0)
 		}
 	}
-	if size := uint64(len(d.params)); d.uniform == nil || d.uniform.GetSize() < size {
+	if size := uint64(len(d.params)); d.uniformSize < size {
 		d.dropAll() // they bind the buffer that is outgrown
 		if d.uniform != nil {
 			d.uniform.Release()
-			d.uniform = nil
+			d.uniform, d.uniformSize = nil, 0
 		}
-		want := uint64(1 << 16)
-		for want < size {
-			want *= 2
-		}
+		want := roundUp(size, 1<<16)
 		uniform, err := newBuffer(d.device, "params", want, usageUniform)
 		if err != nil {
-			return err
+			return d.fault(err)
 		}
-		d.uniform = uniform
+		d.uniform, d.uniformSize = uniform, want
 	}
-	return writeBuffer(d.queue, d.uniform, 0, d.params)
+	return d.fatal(writeBuffer(d.queue, d.uniform, 0, d.params))
 }
 
-// Submit replays the plan: one write of parameters, one encoder, one pass.
+// check refuses a plan that the library would choke on.
+func (d *Device) check(p *driver.Plan) error {
+	for i := range p.Ops {
+		op := &p.Ops[i]
+		id := op.Program.ID
+		if id >= len(d.pipelines) || d.pipelines[id].raw == nil {
+			return fmt.Errorf("kernel %s was not compiled", op.Program.Name)
+		}
+		if args := op.Args[1] - op.Args[0]; args != len(op.Program.Layout.Bindings) {
+			return fmt.Errorf("kernel %s takes %d buffers, not %d", op.Program.Name, len(op.Program.Layout.Bindings), args)
+		}
+		if params := op.Params[1] - op.Params[0]; params != len(op.Program.Layout.Params) {
+			return fmt.Errorf("kernel %s takes %d parameters, not %d", op.Program.Name, len(op.Program.Layout.Params), params)
+		}
+	}
+	return nil
+}
+
+// Submit replays the plan and does not wait: one write of parameters, then one
+// encoder and one pass for each maxOps dispatches.
 func (d *Device) Submit(p *driver.Plan) error {
-	if err := d.ready(); err != nil {
+	if err := d.ready(); err != nil || len(p.Ops) == 0 {
 		return err
 	}
-	if len(p.Ops) == 0 {
-		return nil
-	}
-	for i := range p.Ops {
-		if id := p.Ops[i].Program.ID; id >= len(d.pipelines) || d.pipelines[id].raw == nil {
-			return fmt.Errorf("kernel %s was not compiled", p.Ops[i].Program.Name)
-		}
+	if err := d.check(p); err != nil {
+		return err
 	}
 	if err := d.pack(p); err != nil {
 		return err
 	}
-	return d.encode(func(e *libEncoder) error {
-		pass := e.BeginComputePass(nil)
-		defer pass.Release()
-		align := max(16, d.info.Limits.UniformAlignment)
-		at, last := 0, -1
-		for i := range p.Ops {
-			op := &p.Ops[i]
-			g, err := d.group(op, p.Args[op.Args[0]:op.Args[1]])
-			if err != nil {
-				return fmt.Errorf("%s: %w", op.Program.Name, err)
-			}
-			if id := op.Program.ID; id != last {
-				pass.SetPipeline(d.pipelines[id].raw)
-				last = id
-			}
-			d.offset[0] = uint32(at)
-			pass.SetBindGroup(0, g.raw, d.offset[:])
-			pass.DispatchWorkgroups(op.Groups[0], op.Groups[1], op.Groups[2])
-			at += (4*len(op.Program.Layout.Params) + align - 1) / align * align
+	at := 0
+	for first := 0; first < len(p.Ops); first += maxOps {
+		e, err := newEncoder(d.device)
+		if err != nil {
+			return d.fatal(err)
 		}
-		return endPass(pass)
-	})
+		pass := beginPass(e)
+		at, err = d.record(pass, p, first, min(first+maxOps, len(p.Ops)), at)
+		if ended := endPass(pass); err == nil {
+			err = d.fatal(ended)
+		}
+		pass.Release()
+		if err == nil {
+			err = d.submit(e)
+		}
+		e.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record puts dispatches first to end into pass. Their parameters start at
+// byte at of the uniform buffer; those of the next start where it returns.
+func (d *Device) record(pass *libPass, p *driver.Plan, first, end, at int) (int, error) {
+	last := -1
+	for i := first; i < end; i++ {
+		op := &p.Ops[i]
+		g, err := d.group(op.Program, p.Args[op.Args[0]:op.Args[1]])
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", op.Program.Name, err)
+		}
+		if id := op.Program.ID; id != last {
+			pass.SetPipeline(d.pipelines[id].raw)
+			last = id
+		}
+		d.offset[0] = uint32(at)
+		pass.SetBindGroup(0, g.raw, d.offset[:])
+		pass.DispatchWorkgroups(op.Groups[0], op.Groups[1], op.Groups[2])
+		at += d.stride(len(op.Program.Layout.Params))
+	}
+	return at, nil
+}
+
+// submit hands what e recorded to the device. The caller releases e.
+func (d *Device) submit(e *libEncoder) error {
+	commands, err := finish(e)
+	if err != nil {
+		return d.fatal(err)
+	}
+	defer commands.Release()
+	if err := d.ready(); err != nil {
+		return err
+	}
+	slot := &d.inFlight[d.submitted%maxInFlight]
+	if d.submitted >= maxInFlight {
+		waitFor(d.device, d.queue, slot)
+	}
+	*slot = submit(d.queue, commands)
+	d.submitted++
+	d.pending = 0
+	return d.ready()
 }
