@@ -28,11 +28,12 @@ die() {
 
 # --- What is missing --------------------------------------------------------
 
-has_compiler() { command -v cc >/dev/null && echo 'int main(void){return 0;}' | cc -x c -o /dev/null - 2>/dev/null; }
+has_compiler() { command -v cc >/dev/null && cc -x c -o /dev/null - 2>/dev/null <<<'#include <stdio.h>
+int main(void) { return 0; }'; }
 
 has_vulkan_loader() {
 	[ "$(uname)" = Darwin ] && return 0 # Metal needs none
-	ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1 ' || ls /usr/lib*/libvulkan.so.1 /usr/lib/*/libvulkan.so.1 >/dev/null 2>&1
+	[[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null) == *libvulkan.so.1* ]]
 }
 
 # A driver is a manifest where the loader looks. NVIDIA's counts only beside

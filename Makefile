@@ -1,0 +1,35 @@
+# The menu. Each target is one script or one command; scripts/ has the rest.
+
+.PHONY: help demo test test-bindings bench lint fuzz build setup clean
+
+help: ## This list
+	@echo "wgjepa: I-JEPA on images and volumes, computed in WGSL"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' Makefile | expand -t 22
+
+demo: build ## Train on phantoms, compare with an untrained encoder, draw pictures
+	@scripts/demo.sh
+
+test: setup ## Lint, every test, short fuzz runs
+	@scripts/test.sh
+
+test-bindings: setup ## The kernel suite over each native WebGPU binding
+	@scripts/test-bindings.sh
+
+bench: build ## Speed of kernels and of a whole step (ADAPTER=… chooses)
+	@scripts/bench.sh
+
+lint: setup ## gofmt, go vet, staticcheck, natively and for js/wasm
+	@scripts/lint.sh
+
+fuzz: setup ## Every fuzz target for FUZZTIME=5s
+	@scripts/fuzz.sh
+
+build: setup ## Build bin/wgjepa
+	@scripts/build.sh
+
+setup: ## Install what is missing: compiler, Vulkan, Go
+	@scripts/setup.sh
+
+clean: ## Remove what was built; runs/ stays
+	rm -rf bin build

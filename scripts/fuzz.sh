@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for FUZZTIME (5s): scripts/fuzz.sh [PACKAGE…]
+# An input that fails is kept in the package's testdata/fuzz and from then on
+# is an ordinary test: commit it with the repair.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+need_go
+cd "$root"
+for package in $(go list "${@:-./...}"); do
+	folder=$(go list -f '{{.Dir}}' "$package")
+	for target in $(cat "$folder"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do
+		echo "fuzz: $package $target"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-5s}" -fuzzminimizetime 5s "$package"
+	done
+done

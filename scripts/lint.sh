@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# gofmt, go vet and staticcheck over everything, natively and for the browser.
+# The version of staticcheck is pinned in tools/go.mod.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+need_go
+cd "$root"
+
+unformatted=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
+if [ -n "$unformatted" ]; then
+	echo "gofmt -w these files:" >&2
+	echo "$unformatted" >&2
+	exit 1
+fi
+
+(cd tools && go build -o ../build/staticcheck honnef.co/go/tools/cmd/staticcheck)
+
+echo "lint: native"
+go vet ./...
+build/staticcheck ./...
+
+# Everything but the command also builds for the browser.
+export GOOS=js GOARCH=wasm
+mapfile -t portable < <(go list -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -v '^wgjepa/native')
+echo "lint: js/wasm, ${#portable[@]} packages"
+go vet "${portable[@]}"
+build/staticcheck "${portable[@]}"

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Everything that says whether the project is right, in one go:
+#   lint, all tests on the first GPU interface (a software one where there is no GPU),
+#   the race detector where goroutines meet, and a short run of every fuzz target.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+need_go
+cd "$root"
+step() { printf '\n== %s (%d s)\n' "$*" $SECONDS; }
+
+step "adapters"
+# -count=1 here and below: what the machine's driver does is not in Go's test cache.
+go test -count=1 -v -run '^TestAdapters$' ./gpu
+for folder in "${JEPA_TEST_DATA:-../shared/data}" "${JEPA_TEST_GOLDEN:-../shared/golden}"; do
+	if [ -d "$folder" ]; then
+		echo "test data: $folder"
+	else
+		echo "test data: $folder is absent, the tests that need it skip"
+	fi
+done
+
+step "lint"
+scripts/lint.sh
+
+step "tests"
+go test -count=1 -timeout 12m ./...
+
+step "race detector"
+go test -race -short -timeout 5m ./maskgen/... ./data/... ./checkpoint/... ./internal/ref/...
+
+step "fuzz"
+scripts/fuzz.sh
+
+step "all passed"
