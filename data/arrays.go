@@ -188,7 +188,7 @@ func (c *collection) array(p, name string) (set bool, err error) {
 // rows adds each row of an array as a sample.
 func (c *collection) rows(rows *numpy.Rows, what, split, prefix string) error {
 	shape := rows.Shape[1:]
-	h := volume.Header{Format: "NPZ", Type: rows.Type, Channels: 1, Frames: 1, Affine: volume.Identity()}
+	h := volume.Header{Format: "NPZ", Type: rows.TypeName(), Channels: 1, Frames: 1, Affine: volume.Identity()}
 	last := 0
 	switch n := len(shape); {
 	case n == 2 && c.opt.Dim != 3:

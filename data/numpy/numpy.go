@@ -40,6 +40,11 @@ type Header struct {
 	order binary.ByteOrder
 }
 
+var names = map[string]string{"b1": "bool", "u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32", "u8": "uint64", "i8": "int64", "f2": "float16", "f4": "float32", "f8": "float64"}
+
+// TypeName spells the type out: uint8, float32, …
+func (h Header) TypeName() string { return names[h.Type] }
+
 // Len returns the number of elements.
 func (h Header) Len() int {
 	n := 1
@@ -115,12 +120,10 @@ func parseHeader(s string) (Header, error) {
 		return h, errors.New("numpy: array of Python objects is refused; save it as numbers (one shape, one type)")
 	}
 	h.Type = t
-	switch t {
-	case "b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8":
-		h.size = int(t[1] - '0')
-	default:
+	if names[t] == "" {
 		return h, fmt.Errorf("numpy: type %.20q is not read; save bool, integers or floats", t)
 	}
+	h.size = int(t[1] - '0')
 	fortran, err := value(s, "fortran_order")
 	if err != nil {
 		return h, err

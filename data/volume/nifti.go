@@ -111,6 +111,8 @@ func openNIfTI(fsys fs.FS, name string, r *bufio.Reader, size int64, opt Options
 		n.order = binary.BigEndian
 	case le == 540 || be == 540:
 		return nil, errors.New("NIfTI-2 is not read; convert it to NIfTI-1")
+	case bytes.HasPrefix(h[offMagic:], []byte("n+1")) || bytes.HasPrefix(h[offMagic:], []byte("ni1")):
+		return nil, fmt.Errorf("damaged NIfTI header: its first field must be 348, it is %d", le)
 	default:
 		return nil, errors.New("no image format that is known (NIfTI-1, NPY, PNG, JPEG)")
 	}

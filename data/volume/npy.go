@@ -27,7 +27,7 @@ func openNPY(fsys fs.FS, name string, r *bufio.Reader, size int64, opt Options) 
 		return nil, err
 	}
 	n := &npy{fsys: fsys, name: name, size: size, limit: opt.maxBytes()}
-	n.header = Header{Format: "NPY", Type: h.Type, Channels: 1, Size: h.Shape, Affine: Identity(), Frames: 1}
+	n.header = Header{Format: "NPY", Type: h.TypeName(), Channels: 1, Size: h.Shape, Affine: Identity(), Frames: 1}
 	if len(h.Shape) == 3 && h.Shape[2] == 3 && h.Type == "u1" {
 		n.colour, n.header.Channels, n.header.Size = true, 3, h.Shape[:2]
 	}
