@@ -58,17 +58,26 @@ type Config struct {
 	EMAEnd      float64 `toml:"ema_end"`
 	EMASchedule string  `toml:"ema_schedule"` // cosine or linear
 
-	// Anti-collapse terms, added to the loss with these weights.
-	VarianceWeight   float64 `toml:"variance_weight"`   // VICReg (Bardes et al. 2022)
-	CovarianceWeight float64 `toml:"covariance_weight"` //
-	SIGRegWeight     float64 `toml:"sigreg_weight"`     // LeJEPA (Balestriero & LeCun 2025)
-	SIGRegDirections int     `toml:"sigreg_directions"` // random projections a step
-	RegularizeOn     string  `toml:"regularize_on"`     // pooled or tokens: of the context encoder
+	// Anti-collapse terms of the context encoder's features, added to the loss.
+	RegularizeTokens Regularizer `toml:"regularize_tokens"` // on all tokens of the batch (B·K, D)
+	RegularizePooled Regularizer `toml:"regularize_pooled"` // on each sample's mean token (B, D)
+	SIGRegDirections int         `toml:"sigreg_directions"` // random projections a step
 
 	BatchSize int `toml:"batch_size"`
 	MaxEpochs int `toml:"max_epochs"`
 	MaxSteps  int `toml:"max_steps"` // updates; 0: by max_epochs alone
 }
+
+// Regularizer weighs the terms that keep features from collapsing; 0 leaves a
+// term out.
+type Regularizer struct {
+	Variance   float64 `toml:"variance"`   // VICReg (Bardes et al. 2022): each feature's deviation is at least 1
+	Covariance float64 `toml:"covariance"` // VICReg: features are uncorrelated
+	SIGReg     float64 `toml:"sigreg"`     // LeJEPA (Balestriero & LeCun 2025): random projections are standard normal
+}
+
+// on reports whether any term is.
+func (r Regularizer) on() bool { return r != Regularizer{} }
 
 // Default returns the preset's parameters; the encoder's sizes are left to
 // the caller.
@@ -82,8 +91,8 @@ func Default(preset string) (Config, error) {
 		Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, AccumulateGradBatches: 1,
 		LRScheduler: "warmup_cosine", WarmupEpochs: 10, WarmupStartLR: 1e-6, Interval: "step", ScheduleScale: 1,
 		EMAStart: 0.996, EMAEnd: 1, EMASchedule: "cosine",
-		SIGRegDirections: 64, RegularizeOn: "pooled",
-		BatchSize: 16, MaxEpochs: 100,
+		SIGRegDirections: 32,
+		BatchSize:        16, MaxEpochs: 100,
 	}
 	switch preset {
 	case "default":
@@ -243,12 +252,6 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("config: %w", err)
 	}
 	bad := func(format string, args ...any) error { return fmt.Errorf("config: "+format, args...) }
-	between := func(name string, v, lo, hi float64) error {
-		if !(v >= lo && v <= hi) {
-			return bad("%s is %g: it must lie between %g and %g", name, v, lo, hi)
-		}
-		return nil
-	}
 	oneOf := func(name, v string, allowed ...string) error {
 		for _, a := range allowed {
 			if v == a {
@@ -262,7 +265,6 @@ func (c *Config) Validate() error {
 		oneOf("lr_scheduler", c.LRScheduler, "none", "warmup_cosine"),
 		oneOf("interval", c.Interval, "step", "epoch"),
 		oneOf("ema_schedule", c.EMASchedule, "cosine", "linear"),
-		oneOf("regularize_on", c.RegularizeOn, "pooled", "tokens"),
 		between("learning_rate", c.LearningRate, 0, 1e6), between("weight_decay", c.WeightDecay, 0, 1e6), between("weight_decay_end", c.WeightDecayEnd, 0, 1e6),
 		between("min_lr", c.MinLR, 0, 1e6), between("warmup_start_lr", c.WarmupStartLR, 0, 1e6), between("warmup_epochs", c.WarmupEpochs, 0, 1e9),
 		between("schedule_scale", c.ScheduleScale, 1, 1e6),
@@ -270,7 +272,7 @@ func (c *Config) Validate() error {
 		between("momentum", c.Momentum, 0, 1), between("dampening", c.Dampening, 0, 1),
 		between("gradient_clip_val", c.GradientClipVal, 0, 1e30),
 		between("ema_start", c.EMAStart, 0, 1), between("ema_end", c.EMAEnd, 0, 1),
-		between("variance_weight", c.VarianceWeight, 0, 1e6), between("covariance_weight", c.CovarianceWeight, 0, 1e6), between("sigreg_weight", c.SIGRegWeight, 0, 1e6),
+		c.RegularizeTokens.validate("regularize_tokens"), c.RegularizePooled.validate("regularize_pooled"),
 		between("sigreg_directions", float64(c.SIGRegDirections), 1, 4096),
 		between("batch_size", float64(c.BatchSize), 1, 1<<20), between("max_epochs", float64(c.MaxEpochs), 1, 1e9), between("max_steps", float64(c.MaxSteps), 0, 1e12),
 		between("accumulate_grad_batches", float64(c.AccumulateGradBatches), 1, 1<<20),
@@ -278,10 +280,10 @@ func (c *Config) Validate() error {
 	if c.Nesterov && (c.Momentum <= 0 || c.Dampening != 0) {
 		checks = append(checks, bad("nesterov needs a momentum above 0 and a dampening of 0"))
 	}
-	if regularised := c.VarianceWeight > 0 || c.CovarianceWeight > 0; regularised && c.RegularizeOn == "pooled" && c.BatchSize < 2 {
-		checks = append(checks, bad("variance_weight and covariance_weight on pooled features need a batch_size of at least 2"))
+	if c.RegularizePooled.on() && c.BatchSize < 2 {
+		checks = append(checks, bad("regularize_pooled needs a batch_size of at least 2"))
 	}
-	if c.Preset != "default" && (c.VarianceWeight != 0 || c.CovarianceWeight != 0 || c.SIGRegWeight != 0) {
+	if c.Preset != "default" && (c.RegularizeTokens.on() || c.RegularizePooled.on()) {
 		checks = append(checks, bad("preset %s has no anti-collapse terms: use preset default for them", c.Preset))
 	}
 	for _, err := range checks {
@@ -296,4 +298,15 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("config: %w", err)
 	}
 	return nil
+}
+
+func between(name string, v, lo, hi float64) error {
+	if !(v >= lo && v <= hi) {
+		return fmt.Errorf("config: %s is %g: it must lie between %g and %g", name, v, lo, hi)
+	}
+	return nil
+}
+
+func (r Regularizer) validate(name string) error {
+	return errors.Join(between(name+".variance", r.Variance, 0, 1e6), between(name+".covariance", r.Covariance, 0, 1e6), between(name+".sigreg", r.SIGReg, 0, 1e6))
 }

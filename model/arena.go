@@ -165,3 +165,7 @@ func (a *Arena) Set(name string, shape []int, values []float64) error {
 
 // CopyFrom makes the values equal to those of b, an arena of the same network.
 func (a *Arena) CopyFrom(e *gpu.Encoder, b *Arena) { e.Copy(a.Values, b.Values) }
+
+// Part is parameter p's place in t, a tensor of the arena's layout such as an
+// optimizer's moments.
+func (a *Arena) Part(t gpu.Tensor, p *Parameter) gpu.Tensor { return t.Slice(p.offset, p.Len()) }

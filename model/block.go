@@ -270,7 +270,8 @@ type stack struct {
 }
 
 func newStack(d *gpu.Device, label string, blocks []*block, s blockSpec, batch, tokens int, train bool) *stack {
-	t := &stack{blocks: blocks, drop: train && blocks[len(blocks)-1].dropPath > 0}
+	t := &stack{blocks: blocks}
+	t.drop = train && t.stochastic()
 	n := 2
 	if train {
 		n = len(blocks)
@@ -281,6 +282,9 @@ func newStack(d *gpu.Device, label string, blocks []*block, s blockSpec, batch, 
 	}
 	return t
 }
+
+// stochastic reports whether any block may skip a branch; the rate grows with depth.
+func (t *stack) stochastic() bool { return t.blocks[len(t.blocks)-1].dropPath > 0 }
 
 func (t *stack) act(i int) *activations { return t.acts[i%len(t.acts)] }
 

@@ -220,3 +220,15 @@ func (m *Encoder) DrawStochasticDepth(seed, step uint64, B int) {
 		m.device.Write(a.scale2, scale[2*i+1])
 	}
 }
+
+// With runs other weights of the same configuration in this workspace.
+func (m *Encoder) With(w *EncoderWeights) *Encoder {
+	n := *m
+	s := *m.stack
+	s.blocks = w.blocks
+	n.EncoderWeights, n.stack = w, &s
+	return &n
+}
+
+// SetTraining turns stochastic depth on or off for the next Forward.
+func (m *Encoder) SetTraining(on bool) { m.stack.drop = on && m.stack.stochastic() }

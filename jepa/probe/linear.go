@@ -1,0 +1,167 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+)
+
+// Regressor is a fitted ridge regression.
+type Regressor struct {
+	Scale     *Standardizer
+	Coef      []float64 // (D), of standardised features
+	Intercept float64
+	Alpha     float64
+}
+
+// Ridge fits y by standardised features in closed form: it minimises
+// Σᵢ(yᵢ − wᵀxᵢ − b)² + alpha·‖w‖² with b free, as scikit-learn's Ridge does.
+func Ridge(x Matrix, y []float64, alpha float64) (*Regressor, error) {
+	mustMatch("Ridge", x.Rows, len(y))
+	if !(alpha > 0) || math.IsInf(alpha, 1) {
+		return nil, fmt.Errorf("probe: the ridge penalty is %v; it must be a positive number", alpha)
+	}
+	for i, v := range y {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("probe: the target of sample %d is %v; targets must be finite", i, v)
+		}
+	}
+	scale, err := Standardize(x)
+	if err != nil {
+		return nil, err
+	}
+	inverse, d := scale.inverse(), x.Cols
+	mean := floats.Sum(y) / float64(len(y))
+	right := blockSum(x.Rows, d, func(from, to int, out []float64) {
+		z := make([]float64, d)
+		for i := from; i < to; i++ {
+			standardRow(z, x.Row(i), scale.Mean, inverse)
+			floats.AddScaled(out, y[i]-mean, z)
+		}
+	})
+	h := gramOf(x, scale.Mean, inverse)
+	for j := range d {
+		h.SetSym(j, j, h.At(j, j)+alpha)
+	}
+	var chol mat.Cholesky
+	if !chol.Factorize(h) {
+		return nil, fmt.Errorf("probe: ridge with alpha = %g is singular; use a larger alpha", alpha)
+	}
+	w := mat.NewVecDense(d, right)
+	_ = chol.SolveVecTo(w, w) // its error is a warning about the condition number
+	return &Regressor{Scale: scale, Coef: right, Intercept: mean, Alpha: alpha}, nil
+}
+
+// Predict returns the fitted value of each row of x.
+func (r *Regressor) Predict(x Matrix) []float64 {
+	x.mustHaveCols(len(r.Coef), "Regressor")
+	inverse, z := r.Scale.inverse(), make([]float64, x.Cols)
+	out := make([]float64, x.Rows)
+	for i := range out {
+		standardRow(z, x.Row(i), r.Scale.Mean, inverse)
+		out[i] = r.Intercept + floats.Dot(r.Coef, z)
+	}
+	return out
+}
+
+// Components are the principal components of features.
+type Components struct {
+	Mean     []float64   // (D)
+	Vectors  [][]float64 // (k, D), of length 1, the entry of largest magnitude positive
+	Variance []float64   // (k), explained, with denominator N−1
+}
+
+// PCA returns the first k principal components of x.
+func PCA(x Matrix, k int) (*Components, error) {
+	scale, err := Standardize(x)
+	if err != nil {
+		return nil, err
+	}
+	if k < 1 || k > min(x.Rows, x.Cols) || x.Rows < 2 {
+		return nil, fmt.Errorf("probe: %d components of features [%d %d]; there can be 1 to %d, from two samples on", k, x.Rows, x.Cols, min(x.Rows, x.Cols))
+	}
+	h := gramOf(x, scale.Mean, ones(x.Cols))
+	var eigen mat.EigenSym
+	if !eigen.Factorize(h, true) {
+		return nil, errors.New("probe: the eigenvalues of the features' covariance did not converge; their scale may be extreme")
+	}
+	var v mat.Dense
+	eigen.VectorsTo(&v)
+	values := eigen.Values(nil) // ascending
+	c := &Components{Mean: scale.Mean}
+	for i := range k {
+		at := x.Cols - 1 - i
+		p := mat.Col(nil, at, &v)
+		top := 0
+		for j := range p {
+			if math.Abs(p[j]) > math.Abs(p[top]) {
+				top = j
+			}
+		}
+		if p[top] < 0 {
+			floats.Scale(-1, p)
+		}
+		c.Vectors = append(c.Vectors, p)
+		c.Variance = append(c.Variance, max(0, values[at])/float64(x.Rows-1))
+	}
+	return c, nil
+}
+
+// Transform returns the coordinates (N, k) of x along the components.
+func (c *Components) Transform(x Matrix) Matrix {
+	x.mustHaveCols(len(c.Mean), "Components")
+	out := Matrix{x.Rows, len(c.Vectors), make([]float32, x.Rows*len(c.Vectors))}
+	one, z := ones(x.Cols), make([]float64, x.Cols)
+	for i := range x.Rows {
+		standardRow(z, x.Row(i), c.Mean, one)
+		for k, v := range c.Vectors {
+			out.Row(i)[k] = float32(floats.Dot(v, z))
+		}
+	}
+	return out
+}
+
+// RankMe is the effective rank of the features (Garrido et al. 2023, eq. 3): the
+// exponential of the entropy of p = σ/Σσ + 1e-7, σ being the singular values of x
+// as it is, not centred. It lies between 1, all features on a line, and min(N, D).
+func RankMe(x Matrix) (float64, error) {
+	if err := x.check(); err != nil {
+		return 0, err
+	}
+	h := gramOf(x, make([]float64, x.Cols), ones(x.Cols))
+	var eigen mat.EigenSym
+	if !eigen.Factorize(h, false) {
+		return 0, errors.New("probe: the singular values of the features did not converge; their scale may be extreme")
+	}
+	sigma := eigen.Values(nil)
+	slices.Reverse(sigma)
+	sigma = sigma[:min(x.Rows, x.Cols)]
+	for i, v := range sigma {
+		sigma[i] = math.Sqrt(max(0, v))
+	}
+	sum, entropy := floats.Sum(sigma), 0.0
+	if sum == 0 {
+		return 1, nil // every feature is zero
+	}
+	for _, v := range sigma {
+		p := v/sum + 1e-7
+		entropy -= p * math.Log(p)
+	}
+	return math.Exp(entropy), nil
+}
+
+// FeatureStd is the mean over features of their population standard deviation over
+// samples; it falls towards zero when an encoder collapses.
+func FeatureStd(x Matrix) (float64, error) {
+	s, err := Standardize(x)
+	if err != nil {
+		return 0, err
+	}
+	return floats.Sum(s.Std) / float64(len(s.Std)), nil
+}
+
+func ones(n int) []float64 { return slices.Repeat([]float64{1}, n) }

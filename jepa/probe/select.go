@@ -1,0 +1,189 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Set is labelled features.
+type Set struct {
+	X Matrix
+	Y []int // (N)
+
+	// Group names what each row belongs to (its volume), when rows of one group must
+	// not be divided between fitting and choosing; nil when each row stands alone.
+	Group []int // (N) or nil
+}
+
+// Cs are the inverse penalties tried unless others are given.
+var Cs = []float64{0.01, 0.1, 1, 10}
+
+// heldOut is the part of the training samples that choosing uses when there is no
+// validation split.
+const heldOut = 0.2
+
+// Choice is the classifier of the C that did best on validation.
+type Choice struct {
+	*Classifier
+	Score   float64 // its validation score: AUC for two classes, balanced accuracy for more
+	HeldOut int     // training samples that were held out to choose; 0 with a validation split
+}
+
+// Select fits [Logistic] on train for each of cs (nil: [Cs]) and returns the one with
+// the best validation score, the strongest penalty among equals: AUC for two classes;
+// balanced accuracy for more, then log loss.
+//
+// When validation is empty, a seeded fifth of train is held out for choosing, of
+// each class or, with groups, of the groups, and the chosen C is fitted on all of
+// train. It fails when a part lacks the classes it needs.
+func Select(train, validation Set, cs []float64, seed uint64) (*Choice, error) {
+	if cs == nil {
+		cs = Cs
+	}
+	if len(cs) == 0 {
+		return nil, errors.New("probe: no C to choose from")
+	}
+	cs = slices.Sorted(slices.Values(cs))
+	if validation.X.Rows == 0 {
+		keep, out, err := split(train, seed)
+		if err != nil {
+			return nil, err
+		}
+		choice, err := choose(train.rows(keep), train.rows(out), cs)
+		if err != nil {
+			return nil, err
+		}
+		choice.Classifier, err = Logistic(train.X, train.Y, choice.C)
+		choice.HeldOut = len(out)
+		return choice, err
+	}
+	return choose(train, validation, cs)
+}
+
+func (s Set) rows(rows []int) Set {
+	out := Set{X: s.X.Select(rows), Y: make([]int, len(rows))}
+	for r, i := range rows {
+		out.Y[r] = s.Y[i]
+	}
+	return out
+}
+
+func choose(train, validation Set, cs []float64) (*Choice, error) {
+	mustMatch("Select", validation.X.Rows, len(validation.Y))
+	if err := validation.X.check(); err != nil {
+		return nil, fmt.Errorf("validation: %w", err)
+	}
+	scale, err := Standardize(train.X)
+	if err != nil {
+		return nil, err
+	}
+	fit, err := newFit(train.X, train.Y, scale)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]int, len(validation.Y))
+	for i := range all {
+		all[i] = i
+	}
+	var best *Choice
+	bestLoss := 0.0
+	for _, c := range cs { // ascending: each starts from the one before
+		m, err := fit.run(c)
+		if err != nil {
+			return nil, err
+		}
+		proba := m.Proba(validation.X)
+		loss := LogLoss(validation.Y, proba, m.Classes)
+		score := AUC(validation.Y, proba, m.Classes)(all)
+		if len(m.Classes) > 2 {
+			score = recall(validation.Y, m.Predict(validation.X))
+		} else if math.IsNaN(score) {
+			return nil, fmt.Errorf("probe: the validation samples are not of both classes %v; give a split that holds both", m.Classes)
+		} else {
+			loss = 0 // AUC alone decides
+		}
+		if best == nil || score > best.Score || score == best.Score && loss < bestLoss {
+			best, bestLoss = &Choice{Classifier: m, Score: score}, loss
+		}
+	}
+	return best, nil
+}
+
+// recall is the balanced accuracy of any integer labels.
+func recall(y, pred []int) float64 {
+	both, n := map[int]float64{}, map[int]float64{}
+	for i, v := range y {
+		n[v]++
+		if pred[i] == v {
+			both[v]++
+		}
+	}
+	sum := 0.0
+	for _, c := range slices.Sorted(keys(n)) {
+		sum += both[c] / n[c]
+	}
+	return sum / float64(len(n))
+}
+
+// split divides the rows of s for fitting and for choosing.
+func split(s Set, seed uint64) (keep, out []int, err error) {
+	mustMatch("Select", s.X.Rows, len(s.Y))
+	random := rand.New(rand.NewPCG(seed, 0))
+	take := func(units []int) map[int]bool {
+		random.Shuffle(len(units), func(i, j int) { units[i], units[j] = units[j], units[i] })
+		n := min(max(1, int(math.Round(heldOut*float64(len(units))))), len(units)-1)
+		taken := map[int]bool{}
+		for _, u := range units[:n] {
+			taken[u] = true
+		}
+		return taken
+	}
+	if s.Group != nil {
+		mustMatch("Select", s.X.Rows, len(s.Group))
+		units := slices.Compact(slices.Sorted(slices.Values(s.Group)))
+		if len(units) < 2 {
+			return nil, nil, errors.New("probe: the training samples are of one group; to choose C give a validation split or at least two groups")
+		}
+		taken := take(units)
+		for i, g := range s.Group {
+			if taken[g] {
+				out = append(out, i)
+			} else {
+				keep = append(keep, i)
+			}
+		}
+		return keep, out, nil
+	}
+	byClass := map[int][]int{}
+	for i, v := range s.Y {
+		byClass[v] = append(byClass[v], i)
+	}
+	held := map[int]int{}
+	for _, c := range slices.Sorted(keys(byClass)) {
+		taken := take(slices.Clone(byClass[c]))
+		held[c] = len(taken)
+		for _, i := range byClass[c] {
+			if taken[i] {
+				out = append(out, i)
+			} else {
+				keep = append(keep, i)
+			}
+		}
+	}
+	if len(held) == 2 { // AUC needs both
+		for c, n := range held {
+			if n == 0 {
+				return nil, nil, fmt.Errorf("probe: class %d has one training sample; to choose C it needs two, or a validation split", c)
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil, errors.New("probe: too few training samples to hold some out; give a validation split")
+	}
+	slices.Sort(keep)
+	slices.Sort(out)
+	return keep, out, nil
+}

@@ -1,0 +1,335 @@
+package jepa
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"strconv"
+	"strings"
+
+	"wgjepa/checkpoint"
+	"wgjepa/gpu"
+	"wgjepa/model"
+)
+
+// stateFormat names the layout of a state file; a change of it is a new name.
+const stateFormat = "wgjepa state 1"
+
+// weightsFormat names the layout of exported weights.
+const weightsFormat = "wgjepa weights 1"
+
+// ErrOtherRun is wrapped when a checkpoint belongs to another configuration or
+// other data.
+var ErrOtherRun = errors.New("the checkpoint is of another run")
+
+// tensors lists what makes up the training state, by the names in the file.
+func (t *Trainer) tensors(optimizer bool) []namedTensor {
+	var list []namedTensor
+	for _, n := range t.networks() {
+		for _, p := range n.arena.All() {
+			list = append(list, namedTensor{n.name + "." + p.Name, p.Shape, p.Value})
+		}
+	}
+	if !optimizer {
+		return list
+	}
+	for i, n := range []network{{"context_encoder", t.contextWeights.Arena}, {"predictor", t.predictorWeights.Arena}} {
+		o := t.optimizers[i]
+		for _, m := range []struct {
+			name string
+			t    gpu.Tensor
+		}{{"optimizer.m", o.m}, {"optimizer.v", o.v}, {"optimizer.vmax", o.vmax}} {
+			if !m.t.IsNil() {
+				for _, p := range n.arena.Params {
+					list = append(list, namedTensor{m.name + "." + n.name + "." + p.Name, p.Shape, n.arena.Part(m.t, p)})
+				}
+			}
+		}
+	}
+	return list
+}
+
+type namedTensor struct {
+	name  string
+	shape []int
+	value gpu.Tensor
+}
+
+// entries reads tensors from the device: float64 from the cpu driver, which
+// computes in it, float32 from a GPU.
+func (t *Trainer) entries(list []namedTensor, exact bool) ([]checkpoint.Entry, error) {
+	entries := make([]checkpoint.Entry, len(list))
+	for i, n := range list {
+		entries[i] = checkpoint.Entry{Name: n.name, Shape: n.shape}
+		if exact {
+			data := make([]float64, n.value.Len())
+			if err := t.device.ReadFloat64(n.value, data); err != nil {
+				return nil, err
+			}
+			entries[i].Data = data
+			continue
+		}
+		data := make([]float32, n.value.Len())
+		if err := t.device.Read(n.value, data); err != nil {
+			return nil, err
+		}
+		entries[i].Data = data
+	}
+	return entries, nil
+}
+
+// Save writes the exact training state to path, atomically, and keeps the file
+// before it. It belongs between updates, not within an accumulation.
+// fingerprint is that of the data.
+func (t *Trainer) Save(path, fingerprint string) error {
+	if t.step%t.Config.AccumulateGradBatches != 0 {
+		panic("jepa: Save within an accumulation of gradients")
+	}
+	entries, err := t.entries(t.tensors(true), t.device.Info().Kind == gpu.Twins)
+	if err != nil {
+		return fmt.Errorf("jepa: save: %w", err)
+	}
+	return checkpoint.Write(path, entries, map[string]string{
+		"format": stateFormat, "config": string(t.Config.TOML()), "step": strconv.Itoa(t.step),
+		"steps_per_epoch": strconv.Itoa(t.Schedule.StepsPerEpoch), "data": fingerprint, "device": t.device.Info().Name,
+	}, true)
+}
+
+// Export writes the three networks' weights in float32 to path, with the
+// configuration that they belong to.
+func (t *Trainer) Export(path string) error {
+	entries, err := t.entries(t.tensors(false), false)
+	if err != nil {
+		return fmt.Errorf("jepa: export: %w", err)
+	}
+	return checkpoint.Write(path, entries, map[string]string{
+		"format": weightsFormat, "config": string(t.Config.TOML()), "step": strconv.Itoa(t.step),
+	}, false)
+}
+
+// ReadConfig returns the configuration in the metadata of a state or weights
+// file.
+func ReadConfig(f *checkpoint.File) (Config, error) {
+	m := f.Metadata()
+	if format := m["format"]; format != stateFormat && format != weightsFormat {
+		return Config{}, fmt.Errorf("jepa: %s is neither a checkpoint nor weights of this program: its format is %q", f.Path(), format)
+	}
+	c, err := ParseConfig([]byte(m["config"]))
+	if err != nil {
+		return c, fmt.Errorf("jepa: %s: %w", f.Path(), err)
+	}
+	return c, c.Validate()
+}
+
+// Load continues from the state in f: the run must be of the same
+// configuration and data.
+func (t *Trainer) Load(f *checkpoint.File, fingerprint string) error {
+	m := f.Metadata()
+	if m["format"] != stateFormat {
+		return fmt.Errorf("jepa: %s: its format is %q, not %q: train again, or use the version that wrote it", f.Path(), m["format"], stateFormat)
+	}
+	if diff := firstDifference(m["config"], string(t.Config.TOML())); diff != "" {
+		return fmt.Errorf("jepa: %s: %w: %s", f.Path(), ErrOtherRun, diff)
+	}
+	if m["data"] != fingerprint {
+		return fmt.Errorf("jepa: %s: %w: it was trained on other data (%s, here %s)", f.Path(), ErrOtherRun, m["data"], fingerprint)
+	}
+	if got := strconv.Itoa(t.Schedule.StepsPerEpoch); m["steps_per_epoch"] != got {
+		return fmt.Errorf("jepa: %s: %w: an epoch had %s updates, here %s", f.Path(), ErrOtherRun, m["steps_per_epoch"], got)
+	}
+	step, err := strconv.Atoi(m["step"])
+	if err != nil || step < 0 || step%t.Config.AccumulateGradBatches != 0 {
+		return fmt.Errorf("jepa: %s: its step is %q", f.Path(), m["step"])
+	}
+	// All is checked before anything changes.
+	list := t.tensors(true)
+	for _, n := range list {
+		if err := checkShape(f, n.name, n.shape); err != nil {
+			return err
+		}
+	}
+	for _, n := range list {
+		values, _, err := f.Float64s(n.name)
+		if err != nil {
+			return fmt.Errorf("jepa: %w", err)
+		}
+		t.device.WriteFloat64(n.value, values)
+	}
+	t.step = step
+	return t.device.Err()
+}
+
+func checkShape(f *checkpoint.File, name string, shape []int) error {
+	info, ok := f.Info(name)
+	if !ok {
+		return fmt.Errorf("jepa: %s has no tensor %s", f.Path(), name)
+	}
+	if fmt.Sprint(info.Shape) != fmt.Sprint(shape) {
+		return fmt.Errorf("jepa: %s: %s has shape %v, the model's is %v", f.Path(), name, info.Shape, shape)
+	}
+	return nil
+}
+
+// firstDifference names the first line in which two configurations differ.
+func firstDifference(was, is string) string {
+	a, b := strings.Split(was, "\n"), strings.Split(is, "\n")
+	for i := range max(len(a), len(b)) {
+		var x, y string
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return fmt.Sprintf("its configuration has %q, this one %q", x, y)
+		}
+	}
+	return ""
+}
+
+// OpenState opens the state file at path, or the one before it where that one
+// is damaged; note then says so. Where there is none the error wraps
+// fs.ErrNotExist.
+func OpenState(path string) (f *checkpoint.File, note string, err error) {
+	f, note, err = checkpoint.Latest(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("jepa: there is no checkpoint at %s to resume from: %w", path, fs.ErrNotExist)
+	}
+	return f, note, err
+}
+
+// Features computes frozen features of whole samples: those of the context
+// encoder or of the target encoder.
+type Features struct {
+	Config model.ViT
+	Batch  int // samples at once
+
+	device *gpu.Device
+	run    *model.Encoder
+	x      gpu.Tensor
+	pooled gpu.Tensor
+}
+
+// Features reads the trainer's own encoder: the context encoder, or the
+// target encoder with target. It shares the trainer's workspace.
+func (t *Trainer) Features(target bool) *Features {
+	f := &Features{Config: t.Config.Encoder, Batch: t.Config.BatchSize, device: t.device, run: t.reader, x: t.x.Reshape(t.Config.BatchSize, t.x.Dim(-1))}
+	if target {
+		f.run = t.target
+	}
+	if t.pooledFeatures.IsNil() {
+		t.pooledFeatures = t.device.Tensor("pooled features", f.Batch, f.Config.EmbedDim)
+	}
+	f.pooled = t.pooledFeatures
+	return f
+}
+
+// Encoders that a weights file holds.
+const (
+	ContextEncoder = "context_encoder"
+	TargetEncoder  = "target_encoder"
+)
+
+// LoadFeatures opens the encoder of that name in a state or weights file.
+func LoadFeatures(d *gpu.Device, f *checkpoint.File, encoder string, batch int) (*Features, error) {
+	c, err := ReadConfig(f)
+	if err != nil {
+		return nil, err
+	}
+	fs, w := newFeatures(d, c.Encoder, encoder, batch)
+	for _, p := range w.All() {
+		name := encoder + "." + p.Name
+		if err := checkShape(f, name, p.Shape); err != nil {
+			return nil, err
+		}
+		values, shape, err := f.Float64s(name)
+		if err != nil {
+			return nil, fmt.Errorf("jepa: %w", err)
+		}
+		if err := w.Set(p.Name, shape, values); err != nil {
+			return nil, err
+		}
+	}
+	return fs, d.Err()
+}
+
+// UntrainedFeatures is the encoder of c as it is before any training: what a
+// trained one is compared with.
+func UntrainedFeatures(d *gpu.Device, c Config, batch int) (*Features, error) {
+	fs, w := newFeatures(d, c.Encoder, ContextEncoder, batch)
+	w.Initialize(c.Seed)
+	return fs, d.Err()
+}
+
+func newFeatures(d *gpu.Device, v model.ViT, label string, batch int) (*Features, *model.EncoderWeights) {
+	w := model.NewEncoderWeights(d, label, v, false)
+	g := v.Geometry()
+	return &Features{
+		Config: v, Batch: batch, device: d, run: model.NewEncoder(w, label, batch, v.Patches(), false),
+		x:      d.Tensor("x", batch, g.Channels*g.Size[0]*g.Size[1]*g.Size[2]),
+		pooled: d.Tensor("pooled features", batch, v.EmbedDim),
+	}, w
+}
+
+// Tokens writes the patch features (n, P, D) of the n samples x (n, C, …) to
+// dst; n is at most Batch.
+func (f *Features) Tokens(x []float32, n int, dst []float32) error {
+	e, z := f.forward(x, n)
+	if err := e.Submit(); err != nil {
+		return fmt.Errorf("jepa: features: %w", err)
+	}
+	return f.device.Read(z, dst[:z.Len()])
+}
+
+// Pooled writes the embeddings (n, D), the mean of each sample's patch
+// features, to dst.
+func (f *Features) Pooled(x []float32, n int, dst []float32) error {
+	e, z := f.forward(x, n)
+	pooled := f.pooled.Reshape(n, z.Cols())
+	e.MeanPool(pooled, z)
+	if err := e.Submit(); err != nil {
+		return fmt.Errorf("jepa: features: %w", err)
+	}
+	return f.device.Read(pooled, dst[:pooled.Len()])
+}
+
+func (f *Features) forward(x []float32, n int) (*gpu.Encoder, gpu.Tensor) {
+	size := f.x.Len() / f.Batch
+	if n < 1 || n > f.Batch || len(x) < n*size {
+		panic(fmt.Sprintf("jepa: features of %d samples in %d numbers: at most %d of %d each", n, len(x), f.Batch, size))
+	}
+	f.device.Write(f.x, x[:n*size])
+	e := f.device.Begin()
+	return e, f.run.Forward(e, f.x.Reshape(n, size), gpu.Tensor{})
+}
+
+// firstNonfinite names the first tensor, in the order of a step, that holds a
+// NaN or an infinity, or returns "".
+func (t *Trainer) firstNonfinite() string {
+	list := []namedTensor{{name: "the input batch", value: t.x}}
+	for _, n := range t.tensors(true) {
+		list = append(list, namedTensor{name: n.name, value: n.value})
+	}
+	list = append(list, namedTensor{name: "the target features", value: t.zTarget}, namedTensor{name: "the context features", value: t.z}, namedTensor{name: "the predictions", value: t.prediction})
+	for _, n := range t.networks() {
+		for _, p := range n.arena.Params {
+			if !p.Grad.IsNil() {
+				list = append(list, namedTensor{name: "the gradient of " + n.name + "." + p.Name, value: p.Grad})
+			}
+		}
+	}
+	for _, n := range list {
+		data := make([]float32, n.value.Len())
+		if t.device.Read(n.value, data) != nil {
+			return ""
+		}
+		for _, v := range data {
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				return n.name
+			}
+		}
+	}
+	return ""
+}
