@@ -3,9 +3,11 @@
 package wgpu
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,14 +112,17 @@ func (d *Device) explain(p *driver.Program, err error) error {
 	return fmt.Errorf("kernel %s: %s: %s%s", p.Name, at, diagnosis(err), shown)
 }
 
+var noiseRE = regexp.MustCompile("[│┌═╭╰]|^note: label = |^Shader '.*' parsing error")
+
 // diagnosis is the compiler's message without the drawing of the source.
 func diagnosis(err error) string {
 	var parts []string
-	for _, line := range strings.Split(plain(err), ": ") {
-		if strings.ContainsAny(line, "│┌═╭╰") || strings.HasPrefix(line, "wgpu.") {
-			continue
+	for _, line := range causes(err) {
+		_, after, _ := strings.Cut(line, "parsing error: ")
+		line = strings.TrimSuffix(strings.TrimPrefix(cmp.Or(after, line), "= "), ":")
+		if !noiseRE.MatchString(line) && !slices.Contains(parts, line) {
+			parts = append(parts, line)
 		}
-		parts = append(parts, strings.TrimSpace(line))
 	}
 	return strings.Join(parts, ": ")
 }

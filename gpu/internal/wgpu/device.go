@@ -121,19 +121,21 @@ func (d *Device) fatal(err error) error {
 }
 
 // plain is the library's message on one line, without the names of its calls.
-func plain(err error) string {
+func plain(err error) string { return strings.Join(causes(err), ": ") }
+
+func causes(err error) []string {
 	text := err.Error()
 	if _, cause, ok := strings.Cut(text, "Caused by:"); ok {
 		text = cause
 	}
-	var parts []string
+	var lines []string
 	for _, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "In wgpu") && !strings.HasPrefix(line, "In a ") {
-			parts = append(parts, line)
+			lines = append(lines, line)
 		}
 	}
-	return strings.Join(parts, ": ")
+	return lines
 }
 
 // NewBuffer allocates n zeroed elements.

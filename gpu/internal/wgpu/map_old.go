@@ -1,0 +1,46 @@
+//go:build !js && (cogentcore || rajveermalviya)
+
+package wgpu
+
+/*
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+// As webgpu.h of these versions declares it. The binding links the library.
+extern void wgpuBufferMapAsync(void *buffer, uint32_t mode, size_t offset, size_t size, void (*callback)(int status, void *user), void *user);
+
+static void done(int status, void *user) { *(int *)user = status; }
+
+static void startMap(void *buffer, size_t size, int *status) { wgpuBufferMapAsync(buffer, 1, 0, size, done, status); }
+*/
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// mapRead waits for all submitted work and maps the first size bytes of a
+// staging buffer.
+//
+// The binding's own MapAsync hands the library the address of a handle that
+// nothing keeps alive: under garbage collection its callback finds rubbish
+// there and the process dies. Here the callback and what it writes to are C's.
+func mapRead(d *libDevice, b *libBuffer, size uint64) ([]byte, error) {
+	status := (*C.int)(C.malloc(C.size_t(unsafe.Sizeof(C.int(0)))))
+	defer C.free(unsafe.Pointer(status))
+	*status = -1
+	C.startMap(rawBuffer(b), C.size_t(size), status)
+	d.Poll(true, nil)
+	if *status != 0 {
+		return nil, fmt.Errorf("mapping a buffer to read it failed with status %d", *status)
+	}
+	return b.GetMappedRange(0, uint(size)), nil
+}
+
+// rawBuffer reads the library's handle out of the binding's struct, which is
+// the device's handle and then the buffer's in both.
+func rawBuffer(b *libBuffer) unsafe.Pointer {
+	return (*struct{ device, buffer unsafe.Pointer })(unsafe.Pointer(b)).buffer
+}
