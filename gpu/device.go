@@ -25,6 +25,9 @@ const (
 	Twins      = driver.Twins
 )
 
+// MaxHeadDim is the widest attention head that the kernels take.
+const MaxHeadDim = 256
+
 // ErrLost and ErrMemory are wrapped by errors of a lost device and of an
 // allocation that failed.
 var (
@@ -304,10 +307,10 @@ type dryBuffer struct {
 func (b *dryBuffer) Release() { b.d.allocated -= b.n }
 
 func (d *dry) Info() Info { return d.info }
-func (d *dry) NewBuffer(_ string, _ bool, n int) (driver.Buffer, error) {
+func (d *dry) NewBuffer(_ string, float bool, n int) (driver.Buffer, error) {
 	b := &dryBuffer{d, 4 * uint64(n)}
-	if d.info.Kind == Twins {
-		b.n *= 2
+	if d.info.Kind == Twins && float {
+		b.n *= 2 // float64
 	}
 	d.allocated += b.n
 	return b, nil

@@ -258,6 +258,9 @@ func LoadFeatures(d *gpu.Device, f *checkpoint.File, encoder string, batch int) 
 // UntrainedFeatures is the encoder of c as it is before any training: what a
 // trained one is compared with.
 func UntrainedFeatures(d *gpu.Device, c Config, batch int) (*Features, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
 	fs, w := newFeatures(d, c.Encoder, ContextEncoder, batch)
 	w.Initialize(c.Seed)
 	return fs, d.Err()

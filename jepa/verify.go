@@ -523,6 +523,7 @@ func (v *verifier) fit(x []float32, samples int, all []maskgen.Masks) error {
 		if err := t.device.ReadFloat64(t.scalar(slotLoss, 1), loss[i:i+1]); err != nil {
 			return err
 		}
+		loss[i] /= float64(t.Config.AccumulateGradBatches) // as Lightning logs it
 	}
 	for _, c := range []struct {
 		name string
