@@ -6,6 +6,7 @@ package cpu
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"wgjepa/gpu/internal/driver"
 	"wgjepa/internal/ref"
@@ -95,19 +96,32 @@ func (d *Device) Compile([]*driver.Program) error { return nil }
 
 func (d *Device) Submit(p *driver.Plan) error {
 	for i := range p.Ops {
-		op := &p.Ops[i]
-		d.bindings = d.bindings[:0]
-		for _, a := range p.Args[op.Args[0]:op.Args[1]] {
-			b := a.Buffer.(*buffer)
-			if b.f != nil {
-				d.bindings = append(d.bindings, ref.Buffer{F: b.f[a.Off : a.Off+a.Len]})
-			} else {
-				d.bindings = append(d.bindings, ref.Buffer{U: b.u[a.Off : a.Off+a.Len]})
-			}
-		}
-		op.Program.Twin(p.Params[op.Params[0]:op.Params[1]], d.bindings)
+		d.run(p, &p.Ops[i])
 	}
 	return nil
+}
+
+// Profile times each twin.
+func (d *Device) Profile(p *driver.Plan, add func(*driver.Program, float64)) error {
+	for i := range p.Ops {
+		start := time.Now()
+		d.run(p, &p.Ops[i])
+		add(p.Ops[i].Program, time.Since(start).Seconds())
+	}
+	return nil
+}
+
+func (d *Device) run(p *driver.Plan, op *driver.Op) {
+	d.bindings = d.bindings[:0]
+	for _, a := range p.Args[op.Args[0]:op.Args[1]] {
+		b := a.Buffer.(*buffer)
+		if b.f != nil {
+			d.bindings = append(d.bindings, ref.Buffer{F: b.f[a.Off : a.Off+a.Len]})
+		} else {
+			d.bindings = append(d.bindings, ref.Buffer{U: b.u[a.Off : a.Off+a.Len]})
+		}
+	}
+	op.Program.Twin(p.Params[op.Params[0]:op.Params[1]], d.bindings)
 }
 
 func (d *Device) Wait() error       { return nil }

@@ -116,3 +116,10 @@ type Device interface {
 	Allocated() uint64                 // bytes of live buffers
 	Close()
 }
+
+// Profiler is a Device that can time each dispatch.
+type Profiler interface {
+	// Profile runs the plan dispatch by dispatch and calls add after each with
+	// the seconds it took.
+	Profile(p *Plan, add func(program *Program, seconds float64)) error
+}

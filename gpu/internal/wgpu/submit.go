@@ -149,7 +149,11 @@ func (d *Device) check(p *driver.Plan) error {
 
 // Submit replays the plan and does not wait: one write of parameters, then one
 // encoder and one pass for each maxOps dispatches.
-func (d *Device) Submit(p *driver.Plan) error {
+func (d *Device) Submit(p *driver.Plan) error { return d.replay(p, maxOps, nil) }
+
+// replay submits the plan in pieces of n dispatches and calls after, if any,
+// after each.
+func (d *Device) replay(p *driver.Plan, n int, after func(first int) error) error {
 	if err := d.ready(); err != nil || len(p.Ops) == 0 {
 		return err
 	}
@@ -160,13 +164,13 @@ func (d *Device) Submit(p *driver.Plan) error {
 		return err
 	}
 	at := 0
-	for first := 0; first < len(p.Ops); first += maxOps {
+	for first := 0; first < len(p.Ops); first += n {
 		e, err := newEncoder(d.device)
 		if err != nil {
 			return d.fatal(err)
 		}
 		pass := beginPass(e)
-		at, err = d.record(pass, p, first, min(first+maxOps, len(p.Ops)), at)
+		at, err = d.record(pass, p, first, min(first+n, len(p.Ops)), at)
 		if ended := endPass(pass); err == nil {
 			err = d.fatal(ended)
 		}
@@ -175,6 +179,9 @@ func (d *Device) Submit(p *driver.Plan) error {
 			err = d.submit(e)
 		}
 		e.Release()
+		if err == nil && after != nil {
+			err = after(first)
+		}
 		if err != nil {
 			return err
 		}

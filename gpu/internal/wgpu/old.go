@@ -19,6 +19,8 @@ import "C"
 import (
 	"fmt"
 	"unsafe"
+
+	"wgjepa/gpu/internal/driver"
 )
 
 // mapRead waits for all submitted work and maps the first size bytes of a
@@ -43,4 +45,9 @@ func mapRead(d *libDevice, b *libBuffer, size uint64) ([]byte, error) {
 // the device's handle and then the buffer's in both.
 func rawBuffer(b *libBuffer) unsafe.Pointer {
 	return (*struct{ device, buffer unsafe.Pointer })(unsafe.Pointer(b)).buffer
+}
+
+// stamped would be Profile by timestamps; these bindings pass none on.
+func (d *Device) stamped(*driver.Plan, func(*driver.Program, float64)) (bool, error) {
+	return false, nil
 }

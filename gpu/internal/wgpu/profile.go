@@ -1,0 +1,29 @@
+//go:build !js
+
+package wgpu
+
+import (
+	"time"
+
+	"wgjepa/gpu/internal/driver"
+)
+
+// Profile times each dispatch: by the device's own clock where the binding and
+// the adapter have one, else by waiting for each.
+func (d *Device) Profile(p *driver.Plan, add func(*driver.Program, float64)) error {
+	if done, err := d.stamped(p, add); done || err != nil {
+		return err
+	}
+	if err := d.Wait(); err != nil {
+		return err
+	}
+	start := time.Now()
+	return d.replay(p, 1, func(i int) error {
+		if err := d.Wait(); err != nil {
+			return err
+		}
+		add(p.Ops[i].Program, time.Since(start).Seconds())
+		start = time.Now()
+		return nil
+	})
+}
