@@ -144,14 +144,14 @@ func (c *collection) samples(a *numpy.Archive, images, labels, split, prefix str
 		return err
 	}
 	c.budget.take(min(rows.Bytes(), memory))
+	if rows.Shape[0] > 0 { // inflate now: damage shows before training
+		if _, err := rows.Read(rows.Shape[0]-1, nil); err != nil {
+			return err
+		}
+	}
 	first := len(c.items)
 	if err := c.rows(rows, images, split, prefix); err != nil {
 		return err
-	}
-	if len(c.items) > first { // inflate now: damage shows before training
-		if _, err := rows.Read(len(c.items)-first-1, nil); err != nil {
-			return err
-		}
 	}
 	if h, err := a.Header(labels); err == nil {
 		return c.arrayLabels(a, labels, h, c.items[first:])
@@ -206,6 +206,10 @@ func (c *collection) rows(rows *numpy.Rows, what, split, prefix string) error {
 	}
 	if h.Len() == 0 || rows.Shape[0] == 0 {
 		return fmt.Errorf("%s is empty: shape %v", what, rows.Shape)
+	}
+	if n := rows.Shape[0]; n > 1<<16 && rows.Bytes()/int64(n) < 256 {
+		// What is kept for each sample must not outweigh the samples.
+		return fmt.Errorf("%s: %d samples of only %d bytes each are no images", what, n, rows.Bytes()/int64(n))
 	}
 	limit := c.opt.MaxBytes
 	if limit == 0 {

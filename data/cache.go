@@ -1,6 +1,7 @@
 package data
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -17,7 +18,7 @@ func pack(x []float32) *packed {
 	u8, i16 := true, true
 	for _, v := range x {
 		n := int32(v)
-		if float32(n) != v || n < -1<<15 || n >= 1<<15 {
+		if math.Float32bits(float32(n)) != math.Float32bits(v) || n < -1<<15 || n >= 1<<15 {
 			u8, i16 = false, false
 			break
 		}
