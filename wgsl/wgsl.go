@@ -9,6 +9,7 @@
 //	//#if NAME            the lines up to //#else or //#end stay
 //	//#else               when NAME is defined and not "0"
 //	//#end
+//	//#for NAME COUNT     repeats the lines up to //#end, {{NAME}} being 0, 1, …
 //
 // A name that has no definition and a definition that no line uses are
 // errors, so that a typing error cannot select the wrong kernel.
@@ -67,7 +68,11 @@ func specialise(file, text string, d Defines) (string, error) {
 	type branch struct{ outer, taken, second bool } // taken: the condition held; second: past //#else
 	var open []branch
 	keep := true
-	for i, line := range strings.Split(text, "\n") {
+	repeated, err := repeat(file, text, d)
+	if err != nil {
+		return "", err
+	}
+	for i, line := range strings.Split(repeated, "\n") {
 		directive, name, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch {
 		case directive == "//#if":
