@@ -6,7 +6,7 @@ set -euo pipefail
 need_go
 cd "$root"
 
-unformatted=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
+unformatted=$(find . \( -path ./build -o -name node_modules \) -prune -o -name '*.go' -print0 | xargs -0 gofmt -l)
 if [ -n "$unformatted" ]; then
 	echo "gofmt -w these files:" >&2
 	echo "$unformatted" >&2

