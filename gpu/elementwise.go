@@ -74,5 +74,25 @@ var elementwise = Op{
 				t.Exact(dst)
 			}
 		}},
+		{"add, copy", func(t *Trial) {
+			for _, n := range []int{1, 4, 63, 64, 65, 255, 256, 257, 1000} {
+				x, sum, twin := t.In("x", n), t.In("sum", n), t.Out("twin", n)
+				t.E.Add(sum, x)
+				t.E.Copy(twin, x)
+				t.Exact(sum)
+				t.Exact(twin)
+			}
+		}},
+		{"stochastic depth", func(t *Trial) {
+			for _, s := range [][3]int{{1, 1, 1}, {3, 5, 3}, {2, 7, 4}, {5, 13, 20}, {4, 9, 65}} {
+				x, branch, y, dst := t.In("x", s[:]...), t.In("branch", s[:]...), t.Out("y", s[:]...), t.Out("dst", s[:]...)
+				scale := t.InFunc("scale", func(i int) float64 { return 1.25 * float64(i%2) }, s[0])
+				t.E.ScaleRowsAdd(y, x, branch, scale)
+				t.E.ScaleRows(dst, x, scale)
+				r, b := t.magnitudes(x), t.magnitudes(branch)
+				t.Within(y, func(i int) float64 { return 2 * Epsilon * (r[i] + 1.25*b[i]) })
+				t.Exact(dst)
+			}
+		}},
 	},
 }

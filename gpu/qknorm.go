@@ -1,6 +1,10 @@
 package gpu
 
-import "wgjepa/internal/ref"
+import (
+	"math"
+
+	"wgjepa/internal/ref"
+)
 
 var (
 	qkNormKernel = register("qknorm", "qknorm.wgsl", nil, "x q_gamma q_beta k_gamma k_beta y mean rstd", func(p ref.QKNormParams, b []ref.Buffer) {
@@ -50,4 +54,60 @@ func (e *Encoder) QKNormGrad(dx, dqGamma, dqBeta, dkGamma, dkBeta, dy, x, qGamma
 	for i, dst := range [4]Tensor{dqGamma, dqBeta, dkGamma, dkBeta} {
 		e.reduce(dst, partial, i*chunks*hd, chunks, hd, true, 1)
 	}
+}
+
+var qkNorm = Op{
+	Name: "qknorm",
+	Cases: []Case{{"forward and gradient", func(t *Trial) {
+		for _, s := range [][4]int{{1, 1, 1, 1}, {2, 3, 2, 5}, {1, 7, 3, 4}, {3, 5, 1, 64}, {2, 17, 4, 3}, {5, 67, 2, 8}} { // batch, tokens, heads, head dim
+			batch, length, heads, hd := s[0], s[1], s[2], s[3]
+			width, tokens := heads*hd, batch*length
+			x, dy := t.In("x", batch, length, 3*width), t.In("dy", batch, length, 3*width)
+			gammas := [2]Tensor{t.In("q gamma", hd), t.In("k gamma", hd)}
+			betas := [2]Tensor{t.In("q beta", hd), t.In("k beta", hd)}
+			y, mean, rstd := t.Out("y", batch, length, 3*width), t.Out("mean", 2, batch, length, heads), t.Out("rstd", 2, batch, length, heads)
+			t.E.QKNorm(y, mean, rstd, x, gammas[0], betas[0], gammas[1], betas[1], heads, 1e-6)
+			v, m, r := t.Values(y), t.Values(mean), t.Values(rstd)
+			g, b := [2][]float64{t.Values(gammas[0]), t.Values(gammas[1])}, [2][]float64{t.Values(betas[0]), t.Values(betas[1])}
+			t.Within(y, func(i int) float64 {
+				part := i / width % 3
+				if part == 2 {
+					return 0
+				}
+				return normBound(hd, g[part][i%hd], b[part][i%hd], v[i])
+			})
+			t.Within(mean, func(i int) float64 { return Epsilon * (2*math.Abs(m[i]) + float64(hd+4)/r[i]) })
+			t.Within(rstd, func(i int) float64 { return float64(hd+8) * Epsilon * r[i] })
+
+			// The gradient on its own: any mean and rstd will do.
+			mean, rstd = t.In("mean", 2, batch, length, heads), t.positive("rstd", 2, batch, length, heads)
+			dx := t.Out("dx", batch, length, 3*width)
+			sums := [4]Tensor{t.In("dq gamma", hd), t.In("dq beta", hd), t.In("dk gamma", hd), t.In("dk beta", hd)}
+			var bounds [4][]float64
+			for i := range sums {
+				bounds[i] = t.magnitudes(sums[i])
+			}
+			xs, ds, bound := t.Values(x), t.magnitudes(dy), make([]float64, x.Len())
+			ms, rs := t.Values(mean), t.Values(rstd)
+			for part := range 2 {
+				for head := range tokens * heads {
+					first, row := (head/heads*3+part)*width+head%heads*hd, part*tokens*heads+head
+					scaled, xhat := make([]float64, hd), make([]float64, hd)
+					for i := range hd {
+						d := ds[first+i]
+						xhat[i] = math.Abs(xs[first+i]-ms[row]) * rs[row]
+						scaled[i] = d * math.Abs(g[part][i])
+						bounds[2*part][i] += d * xhat[i]
+						bounds[2*part+1][i] += d
+					}
+					copy(bound[first:], normGradBounds(scaled, xhat, rs[row]))
+				}
+			}
+			t.E.QKNormGrad(dx, sums[0], sums[1], sums[2], sums[3], dy, x, gammas[0], gammas[1], mean, rstd, heads)
+			t.Within(dx, at(bound))
+			for n, dst := range sums {
+				t.Within(dst, func(i int) float64 { return (chain(tokens) + float64(heads) + 4) * Epsilon * bounds[n][i] })
+			}
+		}
+	}}},
 }

@@ -56,3 +56,10 @@ func (e *Encoder) reduce(dst, partial Tensor, first, chunks, cols int, add bool,
 func (e *Encoder) sum(dst Tensor, at int, x Tensor, n int, scale float64) {
 	launch(e, sum, [3]int{1, 1, 1}, ref.SumParams{N: uint32(n), At: uint32(at), Scale: scale}, x, dst)
 }
+
+// chain is the most additions that one element of a sum over the rows of a
+// matrix goes through, for bounds.
+func chain(rows int) float64 { return float64(chunk(rows) + ceil(rows, chunk(rows)) + 2) }
+
+// lanesChain is that of a sum over n elements.
+func lanesChain(n int) float64 { return float64(ceil(n, lanes(n)) + ceil(lanes(n), 256) + 8) }

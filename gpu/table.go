@@ -19,6 +19,8 @@ var Table = []Op{
 	elementwise,
 	matmul, matmulNT, matmulTN, linear,
 	attention, attentionGrad,
+	layerNorm, layerNormGradient, layerNormGradientParams, qkNorm,
+	patches, tokens, predictorTokens, loss, pool,
 }
 
 // Case runs launchers on fresh random inputs and says how far each output may

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"wgjepa/internal/ref"
@@ -89,3 +90,20 @@ func shapes(launcher string, named ...any) string {
 	}
 	return "gpu: " + launcher + ": " + strings.Join(parts, ", ")
 }
+
+// magnitudes reads the absolute values of x.
+func (t *Trial) magnitudes(x Tensor) []float64 {
+	v := t.Values(x)
+	for i := range v {
+		v[i] = math.Abs(v[i])
+	}
+	return v
+}
+
+// positive makes an input of values between ½ and 2.
+func (t *Trial) positive(name string, dims ...int) Tensor {
+	return t.InFunc(name, func(int) float64 { return 0.5 + 1.5*t.values.Float64() }, dims...)
+}
+
+// at is a bound read from a list.
+func at(bound []float64) func(i int) float64 { return func(i int) float64 { return bound[i] } }

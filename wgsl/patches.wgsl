@@ -26,13 +26,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let n = p.channels * p.patch_h * p.patch_w * p.patch_d;
   if (i >= p.batch * p.kept * n) { return; }
   let row = i / n;
-  var patch = row % p.kept;
-  if (p.indexed != 0u) { patch = index[row]; }
+  var chosen = row % p.kept;
+  if (p.indexed != 0u) { chosen = index[row]; }
   let grid_w = p.width / p.patch_w;
   let grid_d = p.depth / p.patch_d;
-  let d = i % p.patch_d + patch % grid_d * p.patch_d;
-  let w = i / p.patch_d % p.patch_w + patch / grid_d % grid_w * p.patch_w;
-  let h = i / (p.patch_d * p.patch_w) % p.patch_h + patch / (grid_d * grid_w) * p.patch_h;
+  let d = i % p.patch_d + chosen % grid_d * p.patch_d;
+  let w = i / p.patch_d % p.patch_w + chosen / grid_d % grid_w * p.patch_w;
+  let h = i / (p.patch_d * p.patch_w) % p.patch_h + chosen / (grid_d * grid_w) * p.patch_h;
   let c = i % n / (p.patch_d * p.patch_w * p.patch_h);
   dst[i] = x[(((row / p.kept * p.channels + c) * p.height + h) * p.width + w) * p.depth + d];
 }

@@ -32,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let row = sequence % p.batch * p.context + token;
     dst[i] = z[row * n + column] + pos[contexts[row] * n + column];
   } else {
-    let patch = targets[sequence * p.per_block + token - p.context];
-    dst[i] = mask[column] + pos[patch * n + column];
+    let place = targets[sequence * p.per_block + token - p.context];
+    dst[i] = mask[column] + pos[place * n + column];
   }
 }

@@ -30,9 +30,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum += c * c;
         grad[i * p.d + j] = p.covariance * c;
       } else {
-        let std = sqrt(c + 1e-4);
-        variance_terms[j] = max(0.0, 1.0 - std);
-        grad[i * p.d + j] = select(0.0, -p.variance / std, std < 1.0);
+        let root = sqrt(c + 1e-4);
+        variance_terms[j] = max(0.0, 1.0 - root);
+        grad[i * p.d + j] = select(0.0, -p.variance / root, root < 1.0);
       }
     }
     total += sum;
