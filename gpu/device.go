@@ -164,8 +164,8 @@ func (d *Device) alloc(label string, float bool, dims []int) Tensor {
 	if d.err != nil {
 		return t
 	}
-	if max := d.info.Limits.BufferSize; uint64(n)*4 > max {
-		d.fail(fmt.Errorf("gpu: %s %v needs %d bytes, %s holds at most %d in one buffer: %w", label, t, 4*n, d.info.Name, max, ErrMemory))
+	if max := d.info.Limits.BufferSize; uint64(n) > max/4 {
+		d.fail(fmt.Errorf("gpu: %s %v needs %d bytes, %s holds at most %d in one buffer: %w", label, t, 4*uint64(n), d.info.Name, max, ErrMemory))
 		return t
 	}
 	h, err := d.drv.NewBuffer(label, float, n)

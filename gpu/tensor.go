@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"wgjepa/gpu/internal/driver"
@@ -51,11 +52,16 @@ func (t Tensor) Dim(i int) int {
 // Dims returns a copy of the shape.
 func (t Tensor) Dims() []int { return append([]int(nil), t.dims[:t.rank]...) }
 
-// Len is the number of elements.
+// Len is the number of elements; a product too large for an int is the
+// largest int, which no device holds.
 func (t Tensor) Len() int {
 	n := 1
 	for _, d := range t.dims[:t.rank] {
-		n *= d
+		if d > 0 && n > math.MaxInt/d {
+			n = math.MaxInt
+		} else {
+			n *= d
+		}
 	}
 	return n
 }
@@ -91,7 +97,12 @@ func (t *Tensor) setDims(dims []int) {
 		panic(fmt.Sprintf("gpu: a tensor has 1 to %d axes, not %d", len(t.dims), len(dims)))
 	}
 	t.rank, t.dims = len(dims), [4]int{}
-	copy(t.dims[:], dims)
+	for i, n := range dims {
+		if n < 0 {
+			panic(fmt.Sprintf("gpu: axis %d of a tensor has length %d", i, n))
+		}
+		t.dims[i] = n
+	}
 }
 
 func (t Tensor) label() string {
