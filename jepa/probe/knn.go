@@ -1,12 +1,12 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
 	"math"
 	"slices"
-	"sort"
 )
 
 // Metric measures how far two feature vectors are apart.
@@ -31,8 +31,7 @@ func KNN(train Matrix, y []int, test Matrix, k int, metric Metric) ([]int, error
 	if k < 1 || k > train.Rows {
 		return nil, fmt.Errorf("probe: k is %d; there are %d training samples, so it may be 1 to %d", k, train.Rows, train.Rows)
 	}
-	norm := norms(train)
-	normTest := norms(test)
+	norm, normTest := norms(train), norms(test)
 	out := make([]int, test.Rows)
 	parallel(test.Rows, func(i int) {
 		distance := make([]float64, train.Rows)
@@ -48,11 +47,8 @@ func KNN(train Matrix, y []int, test Matrix, k int, metric Metric) ([]int, error
 				distance[j] = squaredDistance(train.Row(j), test.Row(i))
 			}
 		}
-		sort.Slice(order, func(a, b int) bool {
-			if x, y := distance[order[a]], distance[order[b]]; x != y {
-				return x < y
-			}
-			return order[a] < order[b]
+		slices.SortFunc(order, func(a, b int) int {
+			return cmp.Or(cmp.Compare(distance[a], distance[b]), a-b)
 		})
 		votes := map[int]int{}
 		for _, j := range order[:k] {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
@@ -66,6 +67,59 @@ func (r *Regressor) Predict(x Matrix) []float64 {
 		out[i] = r.Intercept + floats.Dot(r.Coef, z)
 	}
 	return out
+}
+
+// Targets is features with a number to predict for each.
+type Targets struct {
+	X Matrix
+	Y []float64 // (N)
+}
+
+func (s Targets) rows(rows []int) Targets {
+	out := Targets{X: s.X.Select(rows), Y: make([]float64, len(rows))}
+	for r, i := range rows {
+		out.Y[r] = s.Y[i]
+	}
+	return out
+}
+
+// Alphas are the ridge penalties tried unless others are given.
+var Alphas = []float64{1, 10, 100}
+
+// SelectRidge fits [Ridge] on train with the penalty of alphas (nil: [Alphas]) whose
+// [R2] on validation is best. When validation is empty a seeded fifth of train is
+// held out for choosing, and the choice is fitted on all of train.
+func SelectRidge(train, validation Targets, alphas []float64, seed uint64) (*Regressor, error) {
+	mustMatch("SelectRidge", train.X.Rows, len(train.Y))
+	if alphas == nil {
+		alphas = Alphas
+	}
+	fitted := train
+	if validation.X.Rows == 0 {
+		if train.X.Rows < 3 {
+			return nil, fmt.Errorf("probe: %d training samples are too few to hold some out; give a validation split", train.X.Rows)
+		}
+		order := rand.New(rand.NewPCG(seed, 0)).Perm(train.X.Rows)
+		n := max(2, int(math.Round(heldOutPart*float64(len(order)))))
+		fitted, validation = train.rows(order[n:]), train.rows(order[:n])
+	}
+	if err := validation.X.check(); err != nil {
+		return nil, fmt.Errorf("validation: %w", err)
+	}
+	best, bestScore := 0.0, math.Inf(-1)
+	for _, alpha := range alphas {
+		r, err := Ridge(fitted.X, fitted.Y, alpha)
+		if err != nil {
+			return nil, err
+		}
+		if score := R2(validation.Y, r.Predict(validation.X)); score > bestScore {
+			best, bestScore = alpha, score
+		}
+	}
+	if math.IsInf(bestScore, -1) {
+		return nil, errors.New("probe: no penalty to choose: there must be one at least, and finite validation targets that vary")
+	}
+	return Ridge(train.X, train.Y, best)
 }
 
 // Components are the principal components of features.

@@ -23,11 +23,13 @@ type Classifier struct {
 	Iterations int     // of L-BFGS
 }
 
-// Newton decrements at which a fit counts as near its minimum and as done. The second
-// leaves the mean loss within 1e-16 of its minimum.
+// Newton decrements at which a fit counts as near its minimum, as good enough to
+// compare with another C's, and as done: half the square is what the mean loss may
+// still fall.
 const (
-	near = 0.05
-	done = 1e-8
+	near       = 0.05
+	comparable = 1e-4
+	done       = 1e-7
 )
 
 // Logistic fits a logistic regression to standardised features: it minimises
@@ -38,15 +40,11 @@ const (
 // scikit-learn's LogisticRegression does. It fails when labels of two classes are
 // missing, C is not positive or a feature is not finite.
 func Logistic(x Matrix, y []int, c float64) (*Classifier, error) {
-	scale, err := Standardize(x)
+	f, err := newFit(x, y)
 	if err != nil {
 		return nil, err
 	}
-	fit, err := newFit(x, y, scale)
-	if err != nil {
-		return nil, err
-	}
-	return fit.run(c)
+	return f.run(c, done)
 }
 
 // fit is a logistic regression in the making; it runs once for each C.
@@ -60,9 +58,13 @@ type fit struct {
 	theta   []float64 // (k, D) coefficients, (k) intercepts; where the next run starts
 }
 
-func newFit(x Matrix, y []int, scale *Standardizer) (*fit, error) {
+func newFit(x Matrix, y []int) (*fit, error) {
 	if len(y) != x.Rows {
 		panic(fmt.Sprintf("probe: Logistic: %d samples, %d labels", x.Rows, len(y)))
+	}
+	scale, err := Standardize(x)
+	if err != nil {
+		return nil, err
 	}
 	classes := slices.Compact(slices.Sorted(slices.Values(y)))
 	if len(classes) < 2 {
@@ -91,8 +93,8 @@ func newFit(x Matrix, y []int, scale *Standardizer) (*fit, error) {
 	return f, nil
 }
 
-// run fits for one C, from where the last run ended.
-func (f *fit) run(c float64) (*Classifier, error) {
+// run fits for one C to a tolerance, from where the last run ended.
+func (f *fit) run(c, tolerance float64) (*Classifier, error) {
 	if !(c > 0) || math.IsInf(c, 1) {
 		return nil, fmt.Errorf("probe: C is %v; it must be a positive number", c)
 	}
@@ -105,7 +107,7 @@ func (f *fit) run(c float64) (*Classifier, error) {
 	}
 	// The curvature differs much between start and end: it is taken again near the end.
 	iterations := 0
-	for _, tolerance := range []float64{near, done} {
+	for _, tolerance := range []float64{near, tolerance} {
 		precondition, err := f.preconditioner(penalty)
 		if err != nil {
 			return nil, err
@@ -181,7 +183,6 @@ func curvature(o []float64) float64 {
 // loss returns the mean of −log p over the samples, and its gradient in g.
 func (f *fit) loss(theta, g []float64) float64 {
 	n, d, k := f.x.Rows, f.x.Cols, f.k
-	calls++
 	sum := blockSum(n, 1+len(theta), func(from, to int, out []float64) {
 		z, o := make([]float64, d), make([]float64, k)
 		dw, db := out[1:1+k*d], out[1+k*d:]
@@ -293,5 +294,3 @@ func (c *Classifier) Predict(x Matrix) []int {
 	}
 	return out
 }
-
-var calls int

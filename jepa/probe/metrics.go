@@ -1,10 +1,10 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 )
 
 // Confusion counts samples by true class (rows) and predicted class (columns).
@@ -103,7 +103,7 @@ func Area(positive []bool, score []float64) float64 {
 	for i := range order {
 		order[i] = i
 	}
-	sort.Slice(order, func(a, b int) bool { return score[order[a]] < score[order[b]] })
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(score[a], score[b]) })
 	ranks, p := 0.0, 0
 	for from := 0; from < len(order); {
 		to := from

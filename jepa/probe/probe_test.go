@@ -236,19 +236,32 @@ func TestSame(t *testing.T) {
 // The size of a dense probe on a small data set.
 func TestDenseSpeed(t *testing.T) {
 	if os.Getenv("PROBE_TEST_LARGE") == "" {
-		t.Skip("takes seconds and 300 MB; set PROBE_TEST_LARGE=1 to measure")
+		t.Skip("takes seconds and 500 MB; set PROBE_TEST_LARGE=1 to measure")
 	}
 	x, y := blobs(200_000, 192, 6, 0.4, 2)
+	volume := make([]int, len(y))
+	for i := range volume {
+		volume[i] = i / 1000
+	}
 	start := time.Now()
-	s, err := Standardize(x)
+	c, err := Select(Set{X: x, Y: y, Group: volume}, Set{}, nil, 1)
 	require.NoError(t, err)
-	f, err := newFit(x, y, s)
-	require.NoError(t, err)
-	t.Log("prepare", time.Since(start))
-	for _, c := range Cs {
-		start := time.Now()
-		m, err := f.run(c)
-		require.NoError(t, err)
-		t.Logf("C %g: %d iterations, %v, accuracy %.3f", c, m.Iterations, time.Since(start), NewConfusion(y, m.Predict(x), 6).Accuracy())
+	t.Logf("C %g of %v in %v", c.C, Cs, time.Since(start))
+	start = time.Now()
+	units := ByGroup(y, c.Predict(x), volume, 6)
+	for k := range 6 {
+		t.Log("Dice", Bootstrap(len(units), nil, 1000, 1, OnVolumes(units, DiceOf(k))))
+	}
+	t.Log(time.Since(start))
+}
+
+// One evaluation of loss and gradient, what a fit spends its time in.
+func BenchmarkLoss(b *testing.B) {
+	x, y := blobs(20_000, 192, 6, 0.4, 2)
+	f, err := newFit(x, y)
+	require.NoError(b, err)
+	g := make([]float64, len(f.theta))
+	for b.Loop() {
+		f.loss(f.theta, g)
 	}
 }

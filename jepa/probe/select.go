@@ -21,9 +21,9 @@ type Set struct {
 // Cs are the inverse penalties tried unless others are given.
 var Cs = []float64{0.01, 0.1, 1, 10}
 
-// heldOut is the part of the training samples that choosing uses when there is no
+// heldOutPart is the share of the training samples that choosing uses when there is no
 // validation split.
-const heldOut = 0.2
+const heldOutPart = 0.2
 
 // Choice is the classifier of the C that did best on validation.
 type Choice struct {
@@ -46,21 +46,30 @@ func Select(train, validation Set, cs []float64, seed uint64) (*Choice, error) {
 	if len(cs) == 0 {
 		return nil, errors.New("probe: no C to choose from")
 	}
-	cs = slices.Sorted(slices.Values(cs))
+	fitted, heldOut := train, 0
 	if validation.X.Rows == 0 {
 		keep, out, err := split(train, seed)
 		if err != nil {
 			return nil, err
 		}
-		choice, err := choose(train.rows(keep), train.rows(out), cs)
-		if err != nil {
-			return nil, err
-		}
-		choice.Classifier, err = Logistic(train.X, train.Y, choice.C)
-		choice.HeldOut = len(out)
-		return choice, err
+		fitted, validation, heldOut = train.rows(keep), train.rows(out), len(out)
 	}
-	return choose(train, validation, cs)
+	rough, score, err := choose(fitted, validation, slices.Sorted(slices.Values(cs)))
+	if err != nil {
+		return nil, err
+	}
+	f, err := newFit(train.X, train.Y)
+	if err != nil {
+		return nil, err
+	}
+	if len(rough.Classes) == len(f.classes) {
+		f.theta = slices.Concat(rough.Coef, rough.Intercept)
+	}
+	c, err := f.run(rough.C, done)
+	if err != nil {
+		return nil, err
+	}
+	return &Choice{c, score, heldOut}, nil
 }
 
 func (s Set) rows(rows []int) Set {
@@ -71,45 +80,40 @@ func (s Set) rows(rows []int) Set {
 	return out
 }
 
-func choose(train, validation Set, cs []float64) (*Choice, error) {
+// choose returns the rough fit that does best on validation, and its score.
+func choose(train, validation Set, cs []float64) (best *Classifier, bestScore float64, err error) {
 	mustMatch("Select", validation.X.Rows, len(validation.Y))
 	if err := validation.X.check(); err != nil {
-		return nil, fmt.Errorf("validation: %w", err)
+		return nil, 0, fmt.Errorf("validation: %w", err)
 	}
-	scale, err := Standardize(train.X)
+	f, err := newFit(train.X, train.Y)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	fit, err := newFit(train.X, train.Y, scale)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]int, len(validation.Y))
-	for i := range all {
-		all[i] = i
-	}
-	var best *Choice
 	bestLoss := 0.0
 	for _, c := range cs { // ascending: each starts from the one before
-		m, err := fit.run(c)
+		m, err := f.run(c, comparable)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		proba := m.Proba(validation.X)
-		loss := LogLoss(validation.Y, proba, m.Classes)
-		score := AUC(validation.Y, proba, m.Classes)(all)
-		if len(m.Classes) > 2 {
-			score = recall(validation.Y, m.Predict(validation.X))
-		} else if math.IsNaN(score) {
-			return nil, fmt.Errorf("probe: the validation samples are not of both classes %v; give a split that holds both", m.Classes)
+		score, loss := 0.0, 0.0
+		if len(m.Classes) == 2 {
+			positive := make([]bool, len(validation.Y))
+			for i, v := range validation.Y {
+				positive[i] = v == m.Classes[1]
+			}
+			if score = Area(positive, m.Decision(validation.X)); math.IsNaN(score) {
+				return nil, 0, fmt.Errorf("probe: the validation samples are not of both classes %v; give a split that holds both", m.Classes)
+			}
 		} else {
-			loss = 0 // AUC alone decides
+			score = recall(validation.Y, m.Predict(validation.X))
+			loss = LogLoss(validation.Y, m.Proba(validation.X), m.Classes)
 		}
-		if best == nil || score > best.Score || score == best.Score && loss < bestLoss {
-			best, bestLoss = &Choice{Classifier: m, Score: score}, loss
+		if best == nil || score > bestScore || score == bestScore && loss < bestLoss {
+			best, bestScore, bestLoss = m, score, loss
 		}
 	}
-	return best, nil
+	return best, bestScore, nil
 }
 
 // recall is the balanced accuracy of any integer labels.
@@ -134,7 +138,7 @@ func split(s Set, seed uint64) (keep, out []int, err error) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	take := func(units []int) map[int]bool {
 		random.Shuffle(len(units), func(i, j int) { units[i], units[j] = units[j], units[i] })
-		n := min(max(1, int(math.Round(heldOut*float64(len(units))))), len(units)-1)
+		n := min(max(1, int(math.Round(heldOutPart*float64(len(units))))), len(units)-1)
 		taken := map[int]bool{}
 		for _, u := range units[:n] {
 			taken[u] = true
