@@ -176,3 +176,140 @@ func (e *Encoder) lanes(tensors []Tensor, launch func(x, partial Tensor, n, lane
 	}
 	return partial, total
 }
+
+// updateCases are the optimizers' variants, in every one of which weight decay
+// and the average take part.
+var updateCases = []Update{
+	{Optimizer: AdamW},
+	{Optimizer: AdamW, AMSGrad: true},
+	{Optimizer: Adam},
+	{Optimizer: SGD},
+	{Optimizer: SGD, Momentum: 0.9, Dampening: 0.25},
+	{Optimizer: SGD, Momentum: 0.9, Nesterov: true},
+}
+
+var optimizer = Op{
+	Name: "optimizer",
+	Cases: []Case{
+		{"update", func(t *Trial) {
+			for _, u := range updateCases {
+				for _, n := range []int{1, 63, 64, 65, 1000} {
+					for _, decayed := range []int{0, n/2 + 1, n} {
+						u.Decayed, u.Step = decayed, 1+n%3
+						t.update(u, n)
+					}
+				}
+			}
+		}},
+		{"update and norm in pieces", func(t *Trial) {
+			limits := t.d.info.Limits
+			defer func() { t.d.info.Limits = limits }()
+			t.d.info.Limits.BindingSize = 1 << 17 // 32768 elements
+			n := 70001
+			t.update(Update{Optimizer: AdamW, Decayed: 40000, Step: 2}, n)
+			t.update(Update{Optimizer: SGD, Momentum: 0.9, Decayed: 20000, Step: 1}, n)
+			x, norm, bad := t.In("x", n), t.Out("norm", 1), t.Out("bad", 1)
+			t.E.GradNorm(norm, x)
+			t.E.Nonfinite(bad, x)
+			v := t.Values(norm)[0]
+			t.Within(norm, func(int) float64 { return 40 * Epsilon * v })
+			t.Exact(bad)
+		}},
+		{"moving average", func(t *Trial) {
+			for _, n := range []int{1, 63, 64, 65, 1000} {
+				target, p := t.In("target", n), t.In("p", n)
+				a, b := t.magnitudes(target), t.magnitudes(p)
+				t.E.EMA(target, p, 0.996)
+				// 1 − λ is rounded, and so are the difference, its part and the sum.
+				t.Within(target, func(i int) float64 { return Epsilon * (a[i] + 4*0.004*(a[i]+b[i])) })
+			}
+		}},
+		{"gradient norm and clipping", func(t *Trial) {
+			for _, n := range []int{1, 63, 64, 65, 4097, 1000000} {
+				x, y, norm, clip := t.In("x", n), t.In("y", 65), t.Out("norm", 1), t.Out("clip", 1)
+				t.E.GradNorm(norm, x, y)
+				t.E.ClipScale(clip, norm, 2)
+				v, c := t.Values(norm)[0], t.Values(clip)[0]
+				// Squares are positive: half the relative error of the sum, and the root's own.
+				bound := (lanesChain(n)/2 + 8) * Epsilon
+				t.Within(norm, func(int) float64 { return bound * v })
+				t.Within(clip, func(int) float64 { return (bound + 8*Epsilon) * c })
+			}
+		}},
+	},
+	Bench: []Bench{{Shape: []int{1 << 22}, Bytes: 4 * 9 << 22, Record: func(d *Device) func(*Encoder) {
+		arena := func(label string) Tensor { return d.Tensor(label, 1<<22) }
+		p, g, m, v, target := arena("p"), arena("g"), arena("m"), arena("v"), arena("target")
+		return func(e *Encoder) {
+			e.Update(p, g, m, v, Tensor{}, target, Tensor{}, Update{
+				Optimizer: AdamW, LR: 1e-3, WeightDecay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 10, Decayed: 1 << 21, EMA: 0.996,
+			})
+		}
+	}}},
+}
+
+// update runs one update of n elements and bounds all that it changes.
+func (t *Trial) update(u Update, n int) {
+	u.LR, u.WeightDecay, u.Beta1, u.Beta2, u.Eps, u.EMA = 0.01, 0.1, 0.9, 0.99, 1e-6, 0.99
+	p, g, m, target := t.In("p", n), t.In("g", n), t.In("m", n), t.In("target", n)
+	v, vmax := t.positive("v", n), t.positive("vmax", n)
+	clip := t.positive("clip", 1)
+	before, grad, first, second := t.magnitudes(p), t.magnitudes(g), t.magnitudes(m), t.Values(v)
+	average, scale := t.magnitudes(target), t.Values(clip)[0]
+	t.E.Update(p, g, m, v, vmax, target, clip, u)
+
+	// Magnitudes of what was summed: each quantity is rounded a few times.
+	moved := make([]float64, n) // by how much p moves at most
+	for i := range n {
+		decay := u.WeightDecay * before[i]
+		if i >= u.Decayed {
+			decay = 0
+		}
+		grad[i] *= scale
+		if u.Optimizer != AdamW {
+			grad[i] += decay
+		}
+		switch {
+		case u.Optimizer == SGD && u.Momentum == 0:
+			moved[i] = u.LR * grad[i]
+		case u.Optimizer == SGD && u.Step == 1:
+			first[i] = grad[i]
+			moved[i] = u.LR * (grad[i] + u.Momentum*first[i])
+		case u.Optimizer == SGD:
+			first[i] = u.Momentum*first[i] + grad[i]
+			moved[i] = u.LR * (grad[i] + first[i])
+		default:
+			first[i] = u.Beta1*first[i] + (1-u.Beta1)*grad[i]
+			second[i] = u.Beta2*second[i] + (1-u.Beta2)*grad[i]*grad[i]
+			// v is at least β₂/2 here, so its root's relative error is that of v.
+			step := u.LR / (1 - math.Pow(u.Beta1, float64(u.Step)))
+			root := math.Sqrt(u.Beta2 / 2 / (1 - math.Pow(u.Beta2, float64(u.Step))))
+			moved[i] = step * first[i] / root
+			if u.Optimizer == AdamW {
+				moved[i] += u.LR * decay
+			}
+		}
+	}
+	t.Within(p, func(i int) float64 { return Epsilon * (before[i] + 20*moved[i]) })
+	t.Within(target, func(i int) float64 {
+		return Epsilon * (average[i] + 0.01*(6*average[i]+6*before[i]+30*moved[i]))
+	})
+	t.Exact(g)
+	switch {
+	case u.Optimizer == SGD && u.Momentum == 0:
+		t.Exact(m)
+	default:
+		t.Within(m, func(i int) float64 { return 6 * Epsilon * first[i] })
+	}
+	if u.Optimizer == SGD {
+		t.Exact(v)
+	} else {
+		// v is where vmax comes from too.
+		t.Within(v, func(i int) float64 { return 10 * Epsilon * second[i] })
+	}
+	if u.AMSGrad {
+		t.Within(vmax, func(i int) float64 { return 10 * Epsilon * second[i] })
+	} else {
+		t.Exact(vmax)
+	}
+}

@@ -1,6 +1,10 @@
 package gpu
 
-import "wgjepa/internal/ref"
+import (
+	"math"
+
+	"wgjepa/internal/ref"
+)
 
 var (
 	center = registerVectors("center", "center.wgsl", "x mean dst", func(p ref.CenterParams, b []ref.Buffer) {
@@ -74,4 +78,175 @@ func (e *Encoder) SIGReg(loss, dz, z, directions Tensor, weight float64) {
 	p := nt(dz.Reshape(n, d), dx, directions)
 	p.Epilogue = ref.EpilogueAdd
 	e.multiply(p)
+}
+
+// regularizerShapes are N, D, directions.
+var regularizerShapes = [][3]int{{2, 1, 1}, {3, 2, 1}, {17, 5, 3}, {64, 64, 32}, {65, 63, 7}, {300, 12, 65}}
+
+var regularizer = Op{
+	Name: "regularizer",
+	Cases: []Case{
+		{"variance and covariance", func(t *Trial) {
+			t.variants(func() {
+				for _, s := range regularizerShapes {
+					// Deviations of 1/5 and 5 in turn, so that none is near 1, where the term bends.
+					n, d := s[0], s[1]
+					z := t.InFunc("z", func(i int) float64 {
+						return 0.5 + []float64{0.2, 5}[i%d%2]*(float64(i/d%2)*2-1+0.1*t.Rand().NormFloat64())
+					}, n, d)
+					dz, loss := t.In("dz", n, d), t.Out("loss", 2)
+					zs, before := t.Values(z), t.magnitudes(dz)
+					const varWeight, covWeight = 0.7, 0.3
+					t.E.VarianceCovariance(loss, dz, z, varWeight, covWeight)
+					lossBound, bounds := varianceCovarianceBounds(zs, n, d, varWeight, covWeight)
+					terms := t.Values(loss)
+					t.Within(loss, func(i int) float64 { return lossBound[i] + 50*Epsilon*math.Abs(terms[i]) })
+					t.Within(dz, func(i int) float64 { return bounds[i] + Epsilon*before[i] })
+				}
+			})
+		}},
+		{"SIGReg", func(t *Trial) {
+			t.variants(func() {
+				for _, s := range regularizerShapes {
+					n, d, k := s[0], s[1], s[2]
+					z, directions := t.In("z", n, d), t.directions(d, k)
+					dz, loss := t.In("dz", n, d), t.Out("loss", 1)
+					zs, as, before := t.Values(z), t.Values(directions), t.magnitudes(dz)
+					const weight = 0.4
+					t.E.SIGReg(loss, dz, z, directions, weight)
+					lossBound, bounds := sigregBounds(zs, as, n, d, k, weight)
+					t.Within(loss, func(int) float64 { return lossBound })
+					t.Within(dz, func(i int) float64 { return bounds[i] + Epsilon*before[i] })
+				}
+			})
+		}},
+	},
+	Bench: []Bench{
+		{Shape: []int{4096, 384}, FLOP: 2 * 2 * 4096 * 384 * 384, Record: func(d *Device) func(*Encoder) {
+			loss, dz, z := d.Tensor("loss", 2), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384)
+			return func(e *Encoder) { e.VarianceCovariance(loss, dz, z, 1, 1) }
+		}},
+		{Shape: []int{4096, 384, 32}, FLOP: 2 * 2 * 4096 * 384 * 32, Record: func(d *Device) func(*Encoder) {
+			loss, dz, z, directions := d.Tensor("loss", 1), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384), d.Tensor("directions", 384, 32)
+			return func(e *Encoder) { e.SIGReg(loss, dz, z, directions, 1) }
+		}},
+	},
+}
+
+// directions makes an input (d, n) of unit columns.
+func (t *Trial) directions(d, n int) Tensor {
+	x := make([]float64, d*n)
+	for j := range n {
+		sum := 0.0
+		for i := range d {
+			x[i*n+j] = t.values.NormFloat64()
+			sum += x[i*n+j] * x[i*n+j]
+		}
+		for i := range d {
+			x[i*n+j] /= math.Sqrt(sum)
+		}
+	}
+	return t.InFunc("directions", func(i int) float64 { return x[i] }, d, n)
+}
+
+// varianceCovarianceBounds follows the errors of VarianceCovariance through the
+// mean, the centred features, their product, and the product with its gradient.
+func varianceCovarianceBounds(z []float64, n, d int, varWeight, covWeight float64) (loss [2]float64, dz []float64) {
+	mean, size, off := make([]float64, d), make([]float64, d), make([]float64, d) // off: error of a centred feature
+	for i, v := range z {
+		mean[i%d] += v / float64(n)
+		size[i%d] += math.Abs(v) / float64(n)
+	}
+	centred, sum := make([]float64, len(z)), make([]float64, d)
+	for i, v := range z {
+		centred[i] = math.Abs(v - mean[i%d])
+		sum[i%d] += centred[i]
+	}
+	for j := range d {
+		off[j] = (chain(n)+2)*Epsilon*size[j] + Epsilon*sum[j]
+	}
+	scale := 1 / float64(n-1)
+	grad, gradOff := make([]float64, d*d), make([]float64, d*d) // magnitudes and errors
+	for i := range d {
+		for j := range d {
+			var c, product float64
+			for r := range n {
+				c += scale * (z[r*d+i] - mean[i]) * (z[r*d+j] - mean[j])
+				product += scale * centred[r*d+i] * centred[r*d+j]
+			}
+			e := float64(n+4)*Epsilon*product + scale*(off[i]*sum[j]+off[j]*sum[i])
+			if i != j {
+				grad[i*d+j] = 4 * covWeight * scale / float64(d) * math.Abs(c)
+				gradOff[i*d+j] = 4*covWeight*scale/float64(d)*e + 4*Epsilon*grad[i*d+j]
+				loss[1] += (2*math.Abs(c)*e + e*e) / float64(d)
+				continue
+			}
+			std := math.Sqrt(c + 1e-4)
+			loss[0] += (e/(2*std) + 4*Epsilon*(1+std)) / float64(d)
+			if std < 1 {
+				grad[i*d+j] = varWeight * scale / float64(d) / std
+				gradOff[i*d+j] = grad[i*d+j] * (e/(2*std*std) + 10*Epsilon)
+			}
+		}
+	}
+	dz = make([]float64, len(z))
+	for r := range n {
+		for j := range d {
+			for i := range d {
+				x := centred[r*d+i]
+				dz[r*d+j] += float64(d+4)*Epsilon*x*grad[i*d+j] + x*gradOff[i*d+j] + off[i]*grad[i*d+j]
+			}
+		}
+	}
+	return loss, dz
+}
+
+// sigregBounds follows the errors of SIGReg through the projection, the turns
+// by t·x, their means and the product with the directions.
+func sigregBounds(z, directions []float64, n, d, s int, weight float64) (loss float64, dz []float64) {
+	p := ref.SIGRegMomentsParams{Rows: uint32(n), Cols: uint32(s), Chunk: uint32(n)}
+	x, off := make([]float64, n*s), make([]float64, n*s) // off: error of cos(t·x) and sin(t·x)
+	meanOff := make([]float64, s)
+	for r := range n {
+		for j := range s {
+			size := 0.0
+			for i := range d {
+				x[r*s+j] += z[r*d+i] * directions[i*s+j]
+				size += math.Abs(z[r*d+i] * directions[i*s+j])
+			}
+			// t = k/2 for k up to 8: the angle's error grows 8 times, and each of
+			// the 8 turns adds its own, 4 roundings.
+			angle := float64(d+2)*Epsilon*size/2 + 2*Epsilon*math.Abs(x[r*s+j])
+			off[r*s+j] = 8 * (angle + 8*Epsilon)
+			meanOff[j] += off[r*s+j] / float64(n)
+		}
+	}
+	moments, dx, terms := make([]float64, s*16), make([]float64, n*s), make([]float64, s)
+	ref.SIGRegMoments(p, x, moments)
+	for i := range moments {
+		moments[i] /= float64(n)
+	}
+	factor := float64(min(n, 256)) / float64(s)
+	ref.SIGRegGrad(ref.SIGRegGradParams{Rows: uint32(n), Cols: uint32(s), Scale: weight * factor / float64(n)}, x, moments, dx, terms)
+	dz = make([]float64, len(z))
+	for j := range s {
+		var size, window float64 // Σ weight·t·|means|, Σ weight·t
+		e := meanOff[j] + (chain(n)+20)*Epsilon
+		for k := range 8 {
+			t := 0.5 * float64(k+1)
+			normal := math.Exp(-t * t / 2)
+			a, b := math.Abs(moments[(j*8+k)*2]-normal), math.Abs(moments[(j*8+k)*2+1])
+			loss += factor * normal * (2*(a+b)*e + 2*e*e + 40*Epsilon*(a*a+b*b))
+			size += normal * t * (a + b)
+			window += normal * t
+		}
+		for r := range n {
+			v := 2 * weight * factor / float64(n) * (2*window*e + size*off[r*s+j] + 40*Epsilon*size)
+			for i := range d {
+				a := math.Abs(directions[i*s+j])
+				dz[r*d+i] += a*v + float64(s+2)*Epsilon*a*math.Abs(dx[r*s+j])
+			}
+		}
+	}
+	return loss + chain(s)*Epsilon*loss, dz
 }
