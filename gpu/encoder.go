@@ -22,17 +22,30 @@ func (e *Encoder) Device() *Device { return e.d }
 
 // Submit hands the recorded launches to the device and does not wait for them.
 func (e *Encoder) Submit() error {
-	d := e.d
-	if d.err != nil {
-		return d.err
+	e.compile()
+	if e.d.err == nil {
+		e.d.fail(e.d.drv.Submit(&e.plan))
 	}
-	if len(e.fresh) > 0 {
-		d.fail(d.drv.Compile(e.fresh))
+	return e.clear()
+}
+
+// Reserve compiles what the recorded launches need, all kernels together, and
+// drops the launches: their scratch memory stays. A loop that reserves its
+// longest step first allocates and compiles nothing later.
+func (e *Encoder) Reserve() error {
+	e.compile()
+	return e.clear()
+}
+
+func (e *Encoder) compile() {
+	if e.d.err == nil && len(e.fresh) > 0 {
+		e.d.fail(e.d.drv.Compile(e.fresh))
 		e.fresh = e.fresh[:0]
 	}
-	if d.err == nil {
-		d.fail(d.drv.Submit(&e.plan))
-	}
+}
+
+func (e *Encoder) clear() error {
+	d := e.d
 	e.plan.Reset()
 	for _, t := range d.retired {
 		d.Release(t)

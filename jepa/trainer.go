@@ -84,7 +84,26 @@ func New(d *gpu.Device, c Config, stepsPerEpoch int) (*Trainer, error) {
 	}
 	t.contextWeights.Initialize(c.Seed)
 	t.predictorWeights.Initialize(c.Seed)
+	if err := t.reserve(sampler.MaxContext(), sampler.MaxTarget()); err != nil {
+		return nil, fmt.Errorf("jepa: %w", err)
+	}
 	return t, t.resetTarget()
+}
+
+// reserve records the longest step without running it, so that every kernel is
+// compiled and all scratch memory allocated before the first one.
+func (t *Trainer) reserve(maxK, maxL int) error {
+	c := &t.Config
+	m := maskgen.Masks{B: c.BatchSize, K: maxK, M: c.NumTargetBlocks, L: maxL}
+	e := t.device.Begin()
+	t.shape(&m)
+	t.forward(e, &m)
+	t.backward(e)
+	t.update(e, t.Schedule.At(0))
+	if c.Preset == "nidl" {
+		e.EMA(t.targetWeights.Values, t.contextWeights.Values, 1)
+	}
+	return e.Reserve()
 }
 
 // allocate sizes every buffer once, for the longest masks.
@@ -201,6 +220,11 @@ func (t *Trainer) upload(x []float32, m *maskgen.Masks) {
 		t.drawDirections()
 		d.Write(t.directions, t.directionsAt)
 	}
+	t.shape(m)
+}
+
+// shape gives the indices the lengths of m.
+func (t *Trainer) shape(m *maskgen.Masks) {
 	t.contextIndex = t.contextIndex.Reshape(m.B, m.K)
 	t.targetIndex = t.targetIndex.Reshape(m.M, m.B, m.L)
 }

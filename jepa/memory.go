@@ -1,0 +1,90 @@
+package jepa
+
+import (
+	"fmt"
+
+	"wgjepa/gpu"
+	"wgjepa/maskgen"
+	"wgjepa/model"
+)
+
+// Memory is what a training needs on a device, in bytes.
+type Memory struct {
+	Weights     uint64 // of the three networks, with position tables
+	Gradients   uint64
+	Optimizer   uint64 // moments
+	Activations uint64 // kept for the backward pass, grows with the batch
+	Scratch     uint64 // of single kernels, grows with the batch
+}
+
+// Total is the sum of all parts.
+func (m Memory) Total() uint64 {
+	return m.Weights + m.Gradients + m.Optimizer + m.Activations + m.Scratch
+}
+
+// Fixed is the part that does not depend on the batch size.
+func (m Memory) Fixed() uint64 { return m.Weights + m.Gradients + m.Optimizer }
+
+// EstimateMemory says what training c would allocate on an adapter: it lays the
+// trainer out and records its first steps on a device that only counts. An
+// error that wraps gpu.ErrMemory names the tensor that the adapter's limits do
+// not allow.
+func EstimateMemory(info gpu.Info, c Config) (Memory, error) {
+	if err := c.Validate(); err != nil {
+		return Memory{}, err
+	}
+	sampler, err := maskgen.New(c.Masks())
+	if err != nil {
+		return Memory{}, err
+	}
+	size := uint64(4)
+	if info.Kind == gpu.Twins {
+		size = 8
+	}
+	// Position tables and features are made on the host before the device is
+	// asked, so the plainly impossible is refused first.
+	v := c.Encoder
+	features := size * uint64(c.BatchSize) * uint64(v.Patches()) * uint64(v.EmbedDim)
+	if limit := max(info.Memory, 1<<36); features > limit {
+		return Memory{}, fmt.Errorf("jepa: the features of one layer alone need %d bytes: %w", features, gpu.ErrMemory)
+	}
+	d := gpu.Estimate(info)
+	defer d.Close()
+	t := &Trainer{Config: c, device: d, masks: sampler}
+	t.Schedule = NewSchedule(&t.Config, 1)
+	t.allocate(sampler.MaxContext(), sampler.MaxTarget())
+	if err := d.Err(); err != nil {
+		return Memory{}, fmt.Errorf("jepa: %w", err)
+	}
+	allocated := d.Allocated()
+	var m Memory
+	for _, a := range []*model.Arena{t.contextWeights.Arena, t.targetWeights.Arena, t.predictorWeights.Arena} {
+		m.Weights += size * uint64(a.Values.Len())
+		for _, p := range a.Fixed {
+			m.Weights += size * uint64(p.Len())
+		}
+		if !a.Grads.IsNil() {
+			m.Gradients += size * uint64(a.Grads.Len())
+		}
+	}
+	for _, o := range t.optimizers {
+		for _, x := range []gpu.Tensor{o.m, o.v, o.vmax} {
+			if !x.IsNil() {
+				m.Optimizer += size * uint64(x.Len())
+			}
+		}
+	}
+	m.Activations = allocated - m.Fixed()
+	if info.Memory > 0 && allocated > info.Memory {
+		return m, nil // without scratch, which would not change the answer
+	}
+	// Masks differ from step to step, and scratch memory grows with the longest.
+	x := make([]float32, t.x.Len())
+	for range 8 {
+		if err := t.Step(x); err != nil {
+			return m, fmt.Errorf("jepa: estimate: %w", err)
+		}
+	}
+	m.Scratch = d.Allocated() - allocated
+	return m, nil
+}
