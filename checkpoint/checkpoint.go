@@ -7,7 +7,7 @@
 //
 //	{"__metadata__":{"step":"7"},"a/w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}
 //
-// Reference: https://huggingface.co/docs/safetensors. The data section starts at
+// It is the format of Hugging Face's safetensors library. The data section starts at
 // a multiple of 8 bytes; tensors in it are not padded, because the format allows
 // no holes. Every file written here also carries a CRC-32C of its data section in
 // the metadata, which [File.Verify] checks; other programs see one more string.
