@@ -730,3 +730,36 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestLinks: links to folders are said and not followed, so they cannot loop.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.nii"), nii([3]int{2, 2, 2}, 1), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o700))
+	require.NoError(t, os.Symlink(dir, filepath.Join(dir, "sub", "loop")))
+	require.NoError(t, os.Symlink(filepath.Join(dir, "a.nii"), filepath.Join(dir, "b.nii")))
+	require.NoError(t, os.Symlink(filepath.Join(dir, "gone"), filepath.Join(dir, "c.nii")))
+	d, r, err := Open([]string{dir}, Options{SkipBad: true})
+	require.NoError(t, err)
+	assert.Equal(t, 2, d.Len())
+	assert.Contains(t, strings.Join(r.Notes, ""), "sub/loop is a link to a folder")
+	require.Len(t, r.Refused, 1)
+	assert.Contains(t, r.Refused[0].Name, "c.nii")
+}
+
+// TestSkipUnchecked: to skip bad files, all are checked, whatever fits into memory.
+func TestSkipUnchecked(t *testing.T) {
+	files := map[string][]byte{}
+	for i := range 9 {
+		files[fmt.Sprintf("d/%d.nii", i)] = nii([3]int{8, 8, 8}, float32(i))
+	}
+	copy(files["d/8.nii"][352:], []byte{0, 0, 0x80, 0x7f}) // Inf
+	d, r, err := OpenFS(mem(files), []string{"d"}, Options{CacheBytes: -1, SkipBad: true})
+	require.NoError(t, err)
+	assert.Equal(t, 8, d.Len())
+	assert.Zero(t, r.HeaderOnly)
+	d, r, err = OpenFS(mem(files), []string{"d"}, Options{CacheBytes: -1})
+	require.NoError(t, err)
+	assert.Equal(t, 9, r.HeaderOnly)
+	assert.ErrorContains(t, d.Read(8, make([]float32, 512)), "data: 8.nii: 1 of 512 voxels are NaN or Inf")
+}

@@ -238,17 +238,13 @@ func stem(name string) string { return name[:len(name)-len(kind(name))] }
 // folder adds all images under dir.
 func (c *collection) folder(dir string) error {
 	root, labels := dir, ""
-	isDir := func(p string) bool {
-		s, err := fs.Stat(c.fsys, p)
-		return err == nil && s.IsDir()
-	}
 	// dir/images with dir/labels beside it; either dir or dir/images may be named.
-	if isDir(path.Join(dir, "images")) {
+	if c.isDir(path.Join(dir, "images")) {
 		dir = path.Join(dir, "images")
 	} else if path.Base(dir) == "images" {
 		root = path.Dir(dir)
 	}
-	if path.Base(dir) == "images" && isDir(path.Join(path.Dir(dir), "labels")) {
+	if path.Base(dir) == "images" && c.isDir(path.Join(path.Dir(dir), "labels")) {
 		labels = path.Join(path.Dir(dir), "labels")
 	}
 	files, err := c.list(dir)
@@ -320,6 +316,11 @@ func (c *collection) folder(dir string) error {
 	return nil
 }
 
+func (c *collection) isDir(p string) bool {
+	s, err := fs.Stat(c.fsys, p)
+	return err == nil && s.IsDir()
+}
+
 // some lists a few names.
 func some(names []string) string {
 	if len(names) > 5 {
@@ -347,6 +348,8 @@ func (c *collection) list(dir string) ([]string, error) {
 				return fs.SkipDir
 			}
 		case d.IsDir():
+		case d.Type()&fs.ModeSymlink != 0 && c.isDir(p):
+			c.note("%s is a link to a folder and was not followed", p)
 		case kind(base) == "":
 			ext := path.Ext(base)
 			if ext == "" {
@@ -624,7 +627,8 @@ func (c *collection) shape() ([]int, error) {
 }
 
 // verify reads every file once, so that damage is found before training, as long as
-// the samples fit into memory; beyond that only headers have been checked.
+// the samples fit into memory; beyond that only headers have been checked, unless bad
+// files are to be skipped: then they must be known now.
 func (c *collection) verify(d *dataset) error {
 	n := len(d.items)
 	errs := make([]error, n)
@@ -650,7 +654,7 @@ func (c *collection) verify(d *dataset) error {
 		})
 	}
 	checked := 0
-	for ; checked < n && (d.items[checked].resident || c.opt.cacheBytes() > 0 && !d.cache.full.Load()); checked++ {
+	for ; checked < n && (d.items[checked].resident || c.opt.SkipBad || c.opt.cacheBytes() > 0 && !d.cache.full.Load()); checked++ {
 		next <- checked
 	}
 	close(next)

@@ -66,27 +66,49 @@ func ZNormalize(x []float32, channels int, mask []bool) {
 	}
 }
 
+// moments returns mean and population standard deviation of the selected values.
 func moments(v []float32, mask []bool) (mean, std float64) {
-	k := 0
-	for i, x := range v {
-		if mask == nil || mask[i] {
-			mean += float64(x)
-			k++
+	if mask != nil {
+		var selected []float32
+		for i, x := range v {
+			if mask[i] {
+				selected = append(selected, x)
+			}
+		}
+		if len(selected) > 0 {
+			v = selected
 		}
 	}
-	if k == 0 {
-		if mask == nil {
-			return 0, 0
-		}
-		return moments(v, nil)
+	if len(v) == 0 {
+		return 0, 0
 	}
-	mean /= float64(k)
-	for i, x := range v {
-		if mask == nil || mask[i] {
-			std += (float64(x) - mean) * (float64(x) - mean)
-		}
+	// Four sums side by side: one would wait for each addition before the next.
+	var s [4]float64
+	whole := len(v) &^ 3
+	for i := 0; i < whole; i += 4 {
+		w := v[i : i+4 : i+4]
+		s[0] += float64(w[0])
+		s[1] += float64(w[1])
+		s[2] += float64(w[2])
+		s[3] += float64(w[3])
 	}
-	return mean, math.Sqrt(std / float64(k))
+	for _, x := range v[whole:] {
+		s[0] += float64(x)
+	}
+	mean = (s[0] + s[1] + s[2] + s[3]) / float64(len(v))
+	s = [4]float64{}
+	for i := 0; i < whole; i += 4 {
+		w := v[i : i+4 : i+4]
+		a, b, c, d := float64(w[0])-mean, float64(w[1])-mean, float64(w[2])-mean, float64(w[3])-mean
+		s[0] += a * a
+		s[1] += b * b
+		s[2] += c * c
+		s[3] += d * d
+	}
+	for _, x := range v[whole:] {
+		s[0] += (float64(x) - mean) * (float64(x) - mean)
+	}
+	return mean, math.Sqrt((s[0] + s[1] + s[2] + s[3]) / float64(len(v)))
 }
 
 // RobustRescale maps each channel's range between two percentiles (0 to 100,

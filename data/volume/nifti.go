@@ -63,18 +63,18 @@ type nifti struct {
 
 func (n *nifti) Header() Header { return n.header }
 
-// headerOf returns the .hdr (or .hdr.gz) beside an .img file.
-func headerOf(fsys fs.FS, name string) (string, bool) {
+// headerOf returns the .hdr (or .hdr.gz) beside an .img file, other names as they are.
+func headerOf(fsys fs.FS, name string) (string, error) {
 	base, ok := strings.CutSuffix(strings.TrimSuffix(name, ".gz"), ".img")
 	if !ok {
-		return "", false
+		return name, nil
 	}
 	for _, e := range []string{".hdr", ".hdr.gz"} {
 		if _, err := fs.Stat(fsys, base+e); err == nil {
-			return base + e, true
+			return base + e, nil
 		}
 	}
-	return "", false
+	return "", errors.New("pixels without their header: no .hdr or .hdr.gz of the same name beside it")
 }
 
 // imageOf returns the .img (or .img.gz) beside an .hdr file.
@@ -126,7 +126,7 @@ func openNIfTI(fsys fs.FS, name string, r *bufio.Reader, size int64, opt Options
 		}
 		size = -1
 	case "\x00\x00\x00\x00":
-		return nil, errors.New("Analyze 7.5 (no NIfTI magic) is not read; convert it to NIfTI-1")
+		return nil, errors.New("an Analyze 7.5 file (no NIfTI magic) is not read; convert it to NIfTI-1")
 	default:
 		return nil, fmt.Errorf("NIfTI magic is %q, not \"n+1\" or \"ni1\"", magic)
 	}

@@ -39,6 +39,9 @@ func openPicture(fsys fs.FS, name string, r *bufio.Reader, size int64, opt Optio
 	case color.RGBAModel, color.NRGBAModel:
 		bytes = 4
 	}
+	if format == "jpeg" {
+		bytes = 16 // a progressive one keeps three coefficients of 4 bytes a pixel while it is decoded
+	}
 	if c.Height < 1 || c.Width < 1 {
 		return nil, fmt.Errorf("damaged picture: size %d×%d", c.Width, c.Height)
 	}

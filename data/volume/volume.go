@@ -83,8 +83,9 @@ const maxInflation = 1032
 
 // Open reads the header of a file.
 func Open(fsys fs.FS, name string, opt Options) (Image, error) {
-	if pair, ok := headerOf(fsys, name); ok {
-		name = pair
+	name, err := headerOf(fsys, name)
+	if err != nil {
+		return nil, err
 	}
 	f, size, err := open(fsys, name)
 	if err != nil {

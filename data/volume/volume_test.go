@@ -214,6 +214,7 @@ func TestRefused(t *testing.T) {
 		"nifti/nifti-rs/README.md":                                         "no image format",
 		"dicom/dcm_qa_ts/In/1.dcm":                                         "no image format",
 		"nrrd_mha/pynrrd/BallBinary30x30x30.nrrd":                          "no image format",
+		"nrrd_mha/pynrrd/none.img":                                         "without their header",
 		"hippocampus/images":                                               "not a regular file",
 		"hippocampus/none.nii":                                             "no such file",
 	} {
