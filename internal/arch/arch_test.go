@@ -34,12 +34,13 @@ var mayImport = map[string][]string{
 	"data":                {},
 	"internal/ref":        {},
 	"internal/arch":       {},
+	"internal/picture":    {},
 	"gpu/internal/driver": {"wgsl", "internal/ref"},
 	"gpu/internal":        {"gpu/internal/driver", "internal/ref"},
 	"gpu":                 {"wgsl", "internal/ref"},
 	"model":               {"gpu"},
 	"jepa":                {"model", "maskgen", "checkpoint", "gpu"},
-	"native":              {"jepa", "model", "maskgen", "checkpoint", "gpu", "data"},
+	"native":              {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/picture"},
 	"wasm":                {"jepa", "model", "maskgen", "checkpoint", "gpu", "data"},
 }
 

@@ -1,0 +1,516 @@
+// Package evaluate asks what an encoder's frozen features hold, always beside
+// the same encoder untrained: it reads labelled samples, computes their
+// features, fits the probes of package probe and reports each figure with its
+// 95 % interval and that of the difference.
+//
+// Four questions, as far as the data have labels:
+//
+//   - class: logistic regression from a sample's pooled features to its class;
+//   - dense: logistic regression from each patch's features to the label that
+//     most of its voxels have, beside a prior that knows the position only;
+//   - volume: ridge regression from pooled features to the logarithm of the
+//     number of labelled voxels.
+package evaluate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"wgjepa/data"
+	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
+	"wgjepa/native/internal/config"
+)
+
+// Splits of the data, in the order in which they are read.
+var splitNames = [3]string{"train", "val", "test"}
+
+const (
+	train = iota
+	val
+	test
+)
+
+// denseBytes bounds the patch features that are kept for the dense probe of one
+// encoder.
+const denseBytes = 1 << 30
+
+// Score is one figure.
+type Score struct {
+	Metric       string    `json:"metric"`
+	Trained      Interval  `json:"trained"`
+	Untrained    Interval  `json:"untrained"`
+	Difference   Interval  `json:"difference"` // trained − untrained on the same resamples
+	PositionOnly *Interval `json:"position_only,omitempty"`
+}
+
+// Interval is a figure with its 95 % interval.
+type Interval probe.Interval
+
+// MarshalJSON writes null for what is not defined.
+func (i Interval) MarshalJSON() ([]byte, error) {
+	figure := func(v float64) *float64 {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+		return &v
+	}
+	return json.Marshal(map[string]*float64{"value": figure(i.Value), "low": figure(i.Low), "high": figure(i.High)})
+}
+
+// Task is one question and its figures.
+type Task struct {
+	Name       string     `json:"task"`
+	Classes    []string   `json:"classes,omitempty"`
+	Units      [3]int     `json:"samples"` // training, validation and test samples or volumes
+	Chosen     [2]float64 `json:"chosen"`  // C or the ridge penalty, of trained and untrained
+	Scores     []Score    `json:"scores"`
+	Note       string     `json:"note,omitempty"`
+	Regression bool       `json:"regression,omitempty"`
+}
+
+// Health are figures of the pooled features of all test samples.
+type Health struct {
+	RankMe     [2]float64 `json:"rankme"`      // trained, untrained
+	FeatureStd [2]float64 `json:"feature_std"` // mean over the features
+}
+
+// Result is all that was found.
+type Result struct {
+	Tasks  []Task   `json:"tasks"`
+	Health Health   `json:"health"`
+	Notes  []string `json:"notes,omitempty"`
+}
+
+// Encoder gives the frozen features of one encoder. It is opened when it is its
+// turn, so that two never need memory at once.
+type Encoder func() (*jepa.Features, error)
+
+// features of all samples of the splits, by one encoder.
+type features struct {
+	pooled [3]probe.Matrix
+	dense  [3]probe.Matrix // patches of the volumes that the dense probe uses
+}
+
+// labels of the samples, the same for every encoder.
+type labels struct {
+	ids     [3][]int // samples of each split
+	class   [3][]int // of each sample, −1 without
+	voxels  [3][]int // number of labelled voxels, −1 without
+	volumes [3][]int // places in ids of the volumes that the dense probe uses
+	patch   [3][]int // label of each patch of them
+	group   [3][]int // which volume each patch is of
+}
+
+type evaluation struct {
+	ds     data.Dataset
+	o      config.Probe
+	seed   uint64
+	patch  []int
+	labels labels
+	result Result
+}
+
+// Run evaluates. progress is called after each batch with how many samples of
+// how many have been read.
+func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress func(done, total int)) (*Result, error) {
+	e := &evaluation{ds: ds, o: c.Probe, seed: c.Seed, patch: c.Encoder.PatchSize}
+	if err := e.readLabels(); err != nil {
+		return nil, err
+	}
+	if !e.hasClasses() && len(e.labels.volumes[train]) == 0 {
+		return nil, errors.New("the data have no labels to probe: classes come from labels.csv or sub-folders, voxel labels from a folder labels/ beside images/")
+	}
+	total := 0
+	for s := range splitNames {
+		total += 2 * len(e.labels.ids[s])
+	}
+	done := 0
+	var f [2]*features
+	for i, open := range []Encoder{trained, untrained} {
+		encoder, err := open()
+		if err != nil {
+			return nil, err
+		}
+		if f[i], err = e.read(encoder, func(n int) {
+			done += n
+			progress(done, total)
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return &e.result, e.probe(f)
+}
+
+func (e *evaluation) note(format string, args ...any) {
+	e.result.Notes = append(e.result.Notes, fmt.Sprintf(format, args...))
+}
+
+// readLabels divides the samples and reads what labels they have.
+func (e *evaluation) readLabels() error {
+	l := &e.labels
+	_, size := e.ds.Shape()
+	voxels := 1
+	for _, n := range size {
+		voxels *= n
+	}
+	classes := max(e.ds.VoxelClasses(), 2)
+	raw := make([]uint8, voxels)
+	for s, name := range splitNames {
+		l.ids[s] = e.ds.Split(name)
+		if s == train {
+			l.ids[s] = e.fraction(l.ids[s])
+		}
+		for at, id := range l.ids[s] {
+			class, ok := e.ds.Label(id)
+			if !ok {
+				class = -1
+			}
+			l.class[s] = append(l.class[s], class)
+			count := -1
+			if e.ds.VoxelClasses() > 0 {
+				ok, err := e.ds.VoxelLabels(id, raw)
+				if err != nil {
+					return err
+				}
+				if ok {
+					count = 0
+					for _, v := range raw {
+						if v > 0 {
+							count++
+						}
+					}
+					if len(l.volumes[s]) < e.o.DenseVolumes {
+						patches, err := probe.PatchLabels(raw, size, e.patch, classes)
+						if err != nil {
+							return fmt.Errorf("%s: %w", e.ds.Name(id), err)
+						}
+						for range patches {
+							l.group[s] = append(l.group[s], len(l.volumes[s]))
+						}
+						l.patch[s] = append(l.patch[s], patches...)
+						l.volumes[s] = append(l.volumes[s], at)
+					}
+				}
+			}
+			l.voxels[s] = append(l.voxels[s], count)
+		}
+	}
+	if len(l.ids[train]) == 0 || len(l.ids[test]) == 0 {
+		return fmt.Errorf("there are %d training and %d test samples: a probe needs both; change data.val and data.test", len(l.ids[train]), len(l.ids[test]))
+	}
+	return nil
+}
+
+// fraction keeps a seeded share of the training samples, of every class alike.
+func (e *evaluation) fraction(ids []int) []int {
+	if e.o.LabelFraction == 1 {
+		return ids
+	}
+	byClass := map[int][]int{}
+	for _, id := range ids {
+		class, _ := e.ds.Label(id)
+		byClass[class] = append(byClass[class], id)
+	}
+	var kept []int
+	for class := range max(len(e.ds.Classes()), 1) {
+		group := byClass[class]
+		r := rand.New(rand.NewPCG(e.seed, uint64(class)))
+		r.Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
+		n := int(math.Ceil(e.o.LabelFraction * float64(len(group))))
+		kept = append(kept, group[:n]...)
+	}
+	slices.Sort(kept)
+	return kept
+}
+
+func (e *evaluation) hasClasses() bool {
+	seen := map[int]bool{}
+	for _, c := range e.labels.class[train] {
+		if c >= 0 {
+			seen[c] = true
+		}
+	}
+	return len(seen) >= 2
+}
+
+// read computes the features of all samples.
+func (e *evaluation) read(encoder *jepa.Features, progress func(n int)) (*features, error) {
+	channels, size := e.ds.Shape()
+	n := channels
+	for _, s := range size {
+		n *= s
+	}
+	P, D := encoder.Config.Patches(), encoder.Config.EmbedDim
+	width := D
+	if e.o.Pooling == "mean+std" {
+		width = 2 * D
+	}
+	f := &features{}
+	x, tokens := make([]float32, encoder.Batch*n), make([]float32, encoder.Batch*P*D)
+	for s := range splitNames {
+		ids := e.labels.ids[s]
+		f.pooled[s] = probe.Matrix{Rows: len(ids), Cols: width, Data: make([]float32, len(ids)*width)}
+		volumes := e.labels.volumes[s]
+		if most := denseBytes / 4 / (P * D); len(volumes) > most {
+			return nil, fmt.Errorf("the patch features of %d volumes need more than %d MiB: lower probe.dense_volumes to %d", len(volumes), denseBytes>>20, most)
+		}
+		f.dense[s] = probe.Matrix{Rows: len(volumes) * P, Cols: D, Data: make([]float32, 0, len(volumes)*P*D)}
+		next := 0 // of volumes
+		for from := 0; from < len(ids); from += encoder.Batch {
+			b := min(encoder.Batch, len(ids)-from)
+			for i := range b {
+				if err := e.ds.Read(ids[from+i], x[i*n:(i+1)*n]); err != nil {
+					return nil, err
+				}
+			}
+			if err := encoder.Tokens(x[:b*n], b, tokens); err != nil {
+				return nil, err
+			}
+			for i := range b {
+				z := tokens[i*P*D : (i+1)*P*D]
+				pool(f.pooled[s].Row(from+i), z, D)
+				if next < len(volumes) && volumes[next] == from+i {
+					f.dense[s].Data = append(f.dense[s].Data, z...)
+					next++
+				}
+			}
+			progress(b)
+		}
+	}
+	return f, nil
+}
+
+// pool writes the mean over the rows of z (P, D), and their standard deviation
+// where dst has room for it.
+func pool(dst, z []float32, D int) {
+	P := float64(len(z) / D)
+	for j := range D {
+		sum := 0.0
+		for at := j; at < len(z); at += D {
+			sum += float64(z[at])
+		}
+		mean := sum / P
+		dst[j] = float32(mean)
+		if len(dst) == 2*D {
+			sum = 0
+			for at := j; at < len(z); at += D {
+				d := float64(z[at]) - mean
+				sum += d * d
+			}
+			dst[D+j] = float32(math.Sqrt(sum / P))
+		}
+	}
+}
+
+// probe fits and scores everything that the labels allow.
+func (e *evaluation) probe(f [2]*features) error {
+	for i := range f {
+		rank, err := probe.RankMe(f[i].pooled[test])
+		if err != nil {
+			return err
+		}
+		std, err := probe.FeatureStd(f[i].pooled[test])
+		if err != nil {
+			return err
+		}
+		e.result.Health.RankMe[i], e.result.Health.FeatureStd[i] = rank, std
+	}
+	if e.hasClasses() {
+		if err := e.classes(f); err != nil {
+			return fmt.Errorf("class: %w", err)
+		}
+	}
+	if len(e.labels.volumes[train]) > 0 && len(e.labels.volumes[test]) > 0 {
+		if err := e.dense(f); err != nil {
+			return fmt.Errorf("dense: %w", err)
+		}
+	}
+	if err := e.volume(f); err != nil {
+		return fmt.Errorf("volume: %w", err)
+	}
+	return nil
+}
+
+// score compares two statistics of n test units.
+func (e *evaluation) score(metric string, n int, strata []int, trained, untrained probe.Statistic) Score {
+	return Score{
+		Metric:     metric,
+		Trained:    Interval(probe.Bootstrap(n, strata, e.o.Resamples, e.seed, trained)),
+		Untrained:  Interval(probe.Bootstrap(n, strata, e.o.Resamples, e.seed, untrained)),
+		Difference: Interval(probe.Difference(n, strata, e.o.Resamples, e.seed, trained, untrained)),
+	}
+}
+
+// labelled picks the rows whose label is at least 0.
+func labelled(x probe.Matrix, y []int) probe.Set {
+	var rows, kept []int
+	for i, v := range y {
+		if v >= 0 {
+			rows, kept = append(rows, i), append(kept, v)
+		}
+	}
+	return probe.Set{X: x.Select(rows), Y: kept}
+}
+
+func (e *evaluation) classes(f [2]*features) error {
+	t := Task{Name: "class", Classes: e.ds.Classes()}
+	k := len(t.Classes)
+	var pred [2][]int
+	var auc [2]probe.Statistic
+	var y []int
+	for i := range f {
+		var sets [3]probe.Set
+		for s := range splitNames {
+			sets[s] = labelled(f[i].pooled[s], e.labels.class[s])
+			t.Units[s] = len(sets[s].Y)
+		}
+		if len(sets[test].Y) == 0 {
+			return errors.New("no test sample has a class")
+		}
+		choice, err := probe.Select(sets[train], sets[val], e.o.Cs, e.seed)
+		if err != nil {
+			return err
+		}
+		y = sets[test].Y
+		t.Chosen[i] = choice.C
+		pred[i] = choice.Predict(sets[test].X)
+		auc[i] = probe.AUC(y, choice.Proba(sets[test].X), choice.Classes)
+	}
+	for _, m := range []struct {
+		name string
+		of   func(probe.Confusion) float64
+	}{{"accuracy", probe.Confusion.Accuracy}, {"balanced accuracy", probe.Confusion.BalancedAccuracy}} {
+		t.Scores = append(t.Scores, e.score(m.name, len(y), y, probe.OnSamples(y, pred[0], k, m.of), probe.OnSamples(y, pred[1], k, m.of)))
+	}
+	t.Scores = append(t.Scores, e.score("AUC", len(y), y, auc[0], auc[1]))
+	e.result.Tasks = append(e.result.Tasks, t)
+	return nil
+}
+
+func (e *evaluation) dense(f [2]*features) error {
+	l := &e.labels
+	k := e.ds.VoxelClasses()
+	t := Task{Name: "dense"}
+	for s := range splitNames {
+		t.Units[s] = len(l.volumes[s])
+	}
+	var volumes [2][]probe.Confusion
+	for i := range f {
+		var sets [3]probe.Set
+		for s := range splitNames {
+			sets[s] = probe.Set{X: f[i].dense[s], Y: l.patch[s], Group: l.group[s]}
+		}
+		choice, err := probe.Select(sets[train], sets[val], e.o.Cs, e.seed)
+		if err != nil {
+			return err
+		}
+		t.Chosen[i] = choice.C
+		volumes[i] = probe.ByGroup(l.patch[test], choice.Predict(sets[test].X), l.group[test], k)
+	}
+	prior := probe.ByGroup(l.patch[test], e.positionOnly(k), l.group[test], k)
+	n := len(prior)
+	add := func(name string, metric func(probe.Confusion) float64) {
+		s := e.score(name, n, nil, probe.OnVolumes(volumes[0], metric), probe.OnVolumes(volumes[1], metric))
+		p := Interval(probe.Bootstrap(n, nil, e.o.Resamples, e.seed, probe.OnVolumes(prior, metric)))
+		s.PositionOnly = &p
+		t.Scores = append(t.Scores, s)
+	}
+	add("mean Dice", foregroundDice)
+	for c := range k {
+		if slices.Contains(l.patch[test], c) || slices.Contains(l.patch[train], c) {
+			add("Dice "+e.tissue(c), probe.DiceOf(c))
+		}
+	}
+	e.result.Tasks = append(e.result.Tasks, t)
+	return nil
+}
+
+// foregroundDice is the mean over the classes but the background.
+func foregroundDice(c probe.Confusion) float64 {
+	sum, n := 0.0, 0
+	for _, d := range c.Dice()[1:] {
+		if !math.IsNaN(d) {
+			sum, n = sum+d, n+1
+		}
+	}
+	return sum / float64(n)
+}
+
+// tissue names a voxel class.
+func (e *evaluation) tissue(c int) string {
+	if c == 0 {
+		return "background"
+	}
+	return fmt.Sprintf("class %d", c)
+}
+
+// positionOnly predicts for each test patch the label that most training
+// patches at its place have.
+func (e *evaluation) positionOnly(k int) []int {
+	l := &e.labels
+	P := len(l.patch[test]) / len(l.volumes[test])
+	counts := make([]int, P*k)
+	for i, v := range l.patch[train] {
+		counts[i%P*k+v]++
+	}
+	out := make([]int, len(l.patch[test]))
+	for i := range out {
+		c := counts[i%P*k : i%P*k+k]
+		out[i] = slices.Index(c, slices.Max(c))
+	}
+	return out
+}
+
+// penalties of the ridge that validation chooses from.
+var penalties = []float64{0.1, 1, 10, 100, 1000}
+
+// volume regresses the logarithm of the number of labelled voxels.
+func (e *evaluation) volume(f [2]*features) error {
+	l := &e.labels
+	t := Task{Name: "volume", Regression: true, Note: "log of the number of labelled voxels"}
+	var y [3][]float64
+	var rows [3][]int
+	for s := range splitNames {
+		for i, v := range l.voxels[s] {
+			if v >= 0 {
+				rows[s], y[s] = append(rows[s], i), append(y[s], math.Log(float64(1+v)))
+			}
+		}
+		t.Units[s] = len(y[s])
+	}
+	if len(y[train]) < 2 || len(y[test]) < 2 {
+		return nil
+	}
+	var pred [2]probe.Statistic
+	for i := range f {
+		best, score := (*probe.Regressor)(nil), math.Inf(-1)
+		for _, a := range penalties {
+			r, err := probe.Ridge(f[i].pooled[train].Select(rows[train]), y[train], a)
+			if err != nil {
+				return err
+			}
+			s := 0.0 // without validation the last, strongest penalty would win by order: take the middle
+			if len(y[val]) > 1 {
+				s = probe.R2(y[val], r.Predict(f[i].pooled[val].Select(rows[val])))
+			} else if a != penalties[len(penalties)/2] {
+				continue
+			}
+			if s > score {
+				best, score = r, s
+			}
+		}
+		if best == nil {
+			return errors.New("the validation samples all have equally many labelled voxels")
+		}
+		t.Chosen[i] = best.Alpha
+		pred[i] = probe.Determination(y[test], best.Predict(f[i].pooled[test].Select(rows[test])))
+	}
+	t.Scores = []Score{e.score("R²", len(y[test]), nil, pred[0], pred[1])}
+	e.result.Tasks = append(e.result.Tasks, t)
+	return nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	_ "embed"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wgjepa/jepa"
+	"wgjepa/native/internal/config"
+	"wgjepa/native/internal/evaluate"
+)
+
+// demoConfig is the recipe of the demo.
+//
+//go:embed demo.toml
+var demoConfig []byte
+
+// demoConfigName stands for it where a configuration is asked for.
+const demoConfigName = "demo"
+
+func demoCommand(c *console) *cobra.Command {
+	o := trainOptions{out: "runs/demo", checkpointEvery: 100, overwrite: true, pictures: true}
+	var flags *configFlags
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Train on generated volumes, compare with an untrained encoder, draw pictures",
+		Long: `The whole story in a few minutes: generates 3-D torsos in memory, trains I-JEPA on
+them without labels, then asks the frozen features which organ is too small and which
+organ each patch belongs to, beside the same encoder untrained, and draws curves,
+masks and features. An older demo in the same folder is replaced.`,
+		Example: `  wgjepa demo
+  wgjepa demo --out runs/demo-seed-1 --seed 1`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			start := time.Now()
+			layers, err := flags.over([]config.Text{{Name: "the demo's configuration", TOML: demoConfig}})
+			if err != nil {
+				return err
+			}
+			conf, err := config.Parse(layers...)
+			if err != nil {
+				return err
+			}
+			conf.Data.Paths = []string{config.GeneratedData}
+			d, err := c.open()
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			ds, err := openData(c, &conf)
+			if err != nil {
+				return err
+			}
+			t, err := newTraining(c, d, ds, &conf, runFolder(o.out), o)
+			if err != nil {
+				return err
+			}
+			defer t.close()
+			if err := t.run(); err != nil {
+				return err
+			}
+			bar := (*bar)(nil)
+			defer func() { bar.end() }()
+			r, err := evaluate.Run(ds, &conf,
+				func() (*jepa.Features, error) { return t.trainer.Features(conf.Probe.Encoder == "target"), nil },
+				func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, conf.BatchSize) },
+				func(done, total int) {
+					if bar == nil {
+						bar = c.bar("probe", total, 0)
+					}
+					bar.set(done)
+				})
+			bar.end()
+			if err != nil {
+				return err
+			}
+			if err := c.report(d.Info(), o.out, &conf, r); err != nil {
+				return err
+			}
+			c.say("%s in all; pictures: %s, %s, %s", duration(time.Since(start)), t.folder.path(curvesFile), t.folder.path(masksFile), t.folder.path(pcaFile))
+			return nil
+		},
+	}
+	flags = trainFlags(cmd)
+	probeFlags(cmd, flags)
+	for _, name := range []string{"config", "preset", "size", "fit", "normalize", "skip-bad"} {
+		_ = cmd.Flags().MarkHidden(name)
+	}
+	cmd.Flags().StringVar(&o.out, "out", o.out, "folder of the run")
+	return cmd
+}

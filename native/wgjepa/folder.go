@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"wgjepa/checkpoint"
+	"wgjepa/data"
+	"wgjepa/jepa"
+	"wgjepa/native/internal/config"
+)
+
+// Files of a run's folder, besides jepa's.
+const (
+	configFile  = "config.toml"   // the whole configuration
+	splitFile   = "split.csv"     // which sample is for what
+	metricsFile = "metrics.jsonl" // one JSON object an entry
+	curvesFile  = "curves.png"
+	masksFile   = "masks.png"
+	pcaFile     = "features.png"
+)
+
+// runFolder is the folder of a training.
+type runFolder string
+
+func (r runFolder) path(name string) string { return filepath.Join(string(r), name) }
+
+// holdsRun reports whether a training has left something here.
+func (r runFolder) holdsRun() bool {
+	for _, name := range []string{configFile, jepa.StateFile, jepa.WeightsFile} {
+		if _, err := os.Stat(r.path(name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// clear removes what a training leaves, and nothing else.
+func (r runFolder) clear() error {
+	for _, name := range []string{jepa.StateFile, jepa.StateFile + checkpoint.PreviousSuffix, jepa.WeightsFile, configFile, splitFile, metricsFile, curvesFile, masksFile, pcaFile} {
+		if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// create makes the folder and makes sure that it can be written.
+func (r runFolder) create() error {
+	if err := os.MkdirAll(string(r), 0o755); err != nil {
+		return fmt.Errorf("the folder for the run cannot be made: %w: choose another with --out", err)
+	}
+	f, err := os.CreateTemp(string(r), ".write-test-*")
+	if err != nil {
+		return fmt.Errorf("the folder for the run cannot be written: %w: choose another with --out", err)
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+// write writes a small file so that a crash leaves the old or the new one.
+func (r runFolder) write(name string, content []byte) error {
+	tmp := r.path("." + name + ".tmp")
+	if err := os.WriteFile(tmp, content, 0o644); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return os.Rename(tmp, r.path(name))
+}
+
+// writeSplit lists which sample is for what.
+func (r runFolder) writeSplit(ds data.Dataset) error {
+	var b strings.Builder
+	w := csv.NewWriter(&b)
+	rows := [][]string{{"sample", "split"}}
+	for _, s := range []string{"train", "val", "test"} {
+		for _, i := range ds.Split(s) {
+			rows = append(rows, []string{ds.Name(i), s})
+		}
+	}
+	if err := w.WriteAll(rows); err != nil {
+		return err
+	}
+	return r.write(splitFile, []byte(b.String()))
+}
+
+// readConfig reads the configuration of the run.
+func (r runFolder) readConfig() (config.Config, error) {
+	text, err := os.ReadFile(r.path(configFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return config.Config{}, fmt.Errorf("%s holds no run: there is no %s in it", r, configFile)
+	}
+	if err != nil {
+		return config.Config{}, err
+	}
+	return config.Parse(config.Text{Name: r.path(configFile), TOML: text})
+}
+
+// metric is one line of the metrics file: figures of a step, or of the health
+// of the encoder's features after it.
+type metric struct {
+	*jepa.Stats
+	Health *health `json:"health,omitempty"`
+}
+
+// health are figures of held-out samples.
+type health struct {
+	Step           int     `json:"step"`
+	RankMe         number  `json:"rankme"`                    // of pooled features
+	PooledStd      number  `json:"pooled_std"`                // mean over the features
+	ValidationLoss *number `json:"validation_loss,omitempty"` // where there is a full batch of validation samples
+}
+
+func (m metric) step() int {
+	if m.Stats != nil {
+		return m.Stats.Step
+	}
+	if m.Health != nil {
+		return m.Health.Step
+	}
+	return 0
+}
+
+// metrics is the open metrics file.
+type metrics struct {
+	f *os.File
+	w *bufio.Writer
+}
+
+// openMetrics opens the file to append to, cut after step.
+func (r runFolder) openMetrics(step int) (*metrics, error) {
+	kept, err := r.readMetrics()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var b strings.Builder
+	for _, m := range kept {
+		if m.step() <= step {
+			line, err := json.Marshal(m)
+			if err != nil {
+				return nil, err
+			}
+			b.Write(append(line, '\n'))
+		}
+	}
+	if err := r.write(metricsFile, []byte(b.String())); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(r.path(metricsFile), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &metrics{f, bufio.NewWriter(f)}, nil
+}
+
+// add appends an entry; it is written at once, so that a watcher sees it.
+func (m *metrics) add(entry metric) error {
+	line, err := json.Marshal(entry)
+	if err != nil {
+		return nil // a figure is not finite: the run ends for it with a better message
+	}
+	m.w.Write(append(line, '\n'))
+	if err := m.w.Flush(); err != nil {
+		return fmt.Errorf("the metrics file: %w", err)
+	}
+	return nil
+}
+
+func (m *metrics) close() error { return m.f.Close() }
+
+// readMetrics reads all whole lines.
+func (r runFolder) readMetrics() ([]metric, error) {
+	f, err := os.Open(r.path(metricsFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var list []metric
+	d := json.NewDecoder(f)
+	for {
+		var m metric
+		err := d.Decode(&m)
+		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+			return list, nil // the last line was cut by a crash
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.path(metricsFile), err)
+		}
+		list = append(list, m)
+	}
+}

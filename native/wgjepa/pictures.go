@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"path/filepath"
+	"slices"
+
+	"wgjepa/data"
+	"wgjepa/internal/picture"
+	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
+	"wgjepa/maskgen"
+	"wgjepa/native/internal/config"
+)
+
+// pictureSamples is how many samples a picture shows.
+const pictureSamples = 3
+
+// writePNG writes an image whole or not at all.
+func writePNG(path string, m image.Image) error {
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		return err
+	}
+	folder := runFolder(filepath.Dir(path))
+	return folder.write(filepath.Base(path), b.Bytes())
+}
+
+// drawCurves draws the metrics file.
+func (t *training) drawCurves() error {
+	list, err := t.folder.readMetrics()
+	if err != nil {
+		return err
+	}
+	var loss, validation, lr, momentum, std, norm, rank, pooled picture.Series
+	add := func(s *picture.Series, step int, v float64) {
+		s.X, s.Y = append(s.X, float64(step)), append(s.Y, v)
+	}
+	for _, m := range list {
+		if s := m.Stats; s != nil {
+			add(&loss, s.Step, s.Loss)
+			add(&lr, s.Step, s.LR)
+			add(&momentum, s.Step, s.Momentum)
+			add(&std, s.Step, s.FeatureStd)
+			add(&norm, s.Step, s.GradNorm)
+		}
+		if h := m.Health; h != nil {
+			add(&rank, h.Step, float64(h.RankMe))
+			add(&pooled, h.Step, float64(h.PooledStd))
+			if h.ValidationLoss != nil {
+				add(&validation, h.Step, float64(*h.ValidationLoss))
+			}
+		}
+	}
+	loss.Name, validation.Name, std.Name, pooled.Name = "training", "validation", "of patches", "of held-out samples"
+	m, err := picture.Curves("update", []picture.Panel{
+		{Title: "loss (smooth L1)", Series: []picture.Series{loss, validation}},
+		{Title: "deviation of features", Series: []picture.Series{std, pooled}},
+		{Title: "RankMe of held-out samples", Series: []picture.Series{rank}},
+		{Title: "gradient norm", Series: []picture.Series{norm}},
+		{Title: "learning rate", Series: []picture.Series{lr}},
+		{Title: "momentum of the target encoder", Series: []picture.Series{momentum}},
+	})
+	if err != nil {
+		return err
+	}
+	return writePNG(t.folder.path(curvesFile), m)
+}
+
+// drawMasks draws the masks of the first step.
+func (t *training) drawMasks() error {
+	m, err := maskPicture(t.ds, t.conf, 0)
+	if err != nil {
+		return err
+	}
+	return writePNG(t.folder.path(masksFile), m)
+}
+
+// sampleImage reads a sample for a picture.
+func sampleImage(ds data.Dataset, id int, grid []int) (picture.Image, error) {
+	channels, size := ds.Shape()
+	n := channels
+	for _, s := range size {
+		n *= s
+	}
+	m := picture.Image{Name: ds.Name(id), Channels: channels, Size: size, Grid: grid, Values: make([]float32, n)}
+	return m, ds.Read(id, m.Values)
+}
+
+// maskPicture draws the masks of a step on the first training samples.
+func maskPicture(ds data.Dataset, conf *config.Config, step int) (image.Image, error) {
+	sampler, err := maskgen.New(conf.Masks())
+	if err != nil {
+		return nil, err
+	}
+	var masks maskgen.Masks
+	if err := sampler.Sample(&masks, conf.Seed, uint64(step), conf.BatchSize); err != nil {
+		return nil, err
+	}
+	ids := ds.Split("train")
+	var samples []picture.Masked
+	for b := range min(pictureSamples, masks.B, len(ids)) {
+		m, err := sampleImage(ds, ids[b], conf.Encoder.Grid())
+		if err != nil {
+			return nil, err
+		}
+		s := picture.Masked{Image: m, Context: masks.Context[b*masks.K : (b+1)*masks.K]}
+		for i := range masks.M {
+			at := (i*masks.B + b) * masks.L
+			s.Targets = append(s.Targets, masks.Target[at:at+masks.L])
+		}
+		samples = append(samples, s)
+	}
+	if len(samples) == 0 {
+		return nil, errors.New("there are no training samples")
+	}
+	title := fmt.Sprintf("Masks of step %d: the context encoder sees %d of %d patches, the predictor predicts %d blocks of %d", step, masks.K, conf.Encoder.Patches(), masks.M, masks.L)
+	return picture.Masks(title, samples), nil
+}
+
+// drawFeatures draws what the encoder's patch features say, before and after
+// training.
+func (t *training) drawFeatures() error {
+	untrained, err := jepa.UntrainedFeatures(t.trainer.Device(), t.conf.Config, t.conf.BatchSize)
+	if err != nil {
+		return err
+	}
+	m, err := featurePicture(t.ds, t.conf, untrained, t.trainer.Features(t.conf.Probe.Encoder == "target"))
+	if err != nil {
+		return err
+	}
+	return writePNG(t.folder.path(pcaFile), m)
+}
+
+// featurePicture shows the first three principal components of patch features
+// as red, green and blue: one basis an encoder, over all samples shown.
+func featurePicture(ds data.Dataset, conf *config.Config, untrained, trained *jepa.Features) (image.Image, error) {
+	ids := ds.Split("test")
+	for _, other := range []string{"val", "train"} {
+		if len(ids) < pictureSamples {
+			ids = append(slices.Clone(ids), ds.Split(other)...)
+		}
+	}
+	ids = ids[:min(len(ids), pictureSamples)]
+	if len(ids) == 0 {
+		return nil, errors.New("there are no samples")
+	}
+	samples := make([]picture.Colored, len(ids))
+	for i, id := range ids {
+		var err error
+		if samples[i].Image, err = sampleImage(ds, id, conf.Encoder.Grid()); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range []*jepa.Features{untrained, trained} {
+		P, D := f.Config.Patches(), f.Config.EmbedDim
+		x := probe.Matrix{Rows: len(ids) * P, Cols: D, Data: make([]float32, len(ids)*P*D)}
+		for i := range samples {
+			if err := f.Tokens(samples[i].Values, 1, x.Data[i*P*D:(i+1)*P*D]); err != nil {
+				return nil, err
+			}
+		}
+		colors, err := principalColors(x)
+		if err != nil {
+			return nil, err
+		}
+		for i := range samples {
+			samples[i].Maps = append(samples[i].Maps, colors[i*P:(i+1)*P])
+		}
+	}
+	return picture.Features("First three principal components of patch features as red, green, blue (one basis an encoder)", []string{"untrained", "trained"}, samples), nil
+}
+
+// principalColors maps each row's first three principal components to a colour:
+// percentiles 2 to 98 of each to its whole range.
+func principalColors(x probe.Matrix) ([][3]uint8, error) {
+	k := min(3, x.Cols, x.Rows)
+	pca, err := probe.PCA(x, k)
+	if err != nil {
+		return nil, err
+	}
+	z := pca.Transform(x)
+	colors := make([][3]uint8, x.Rows)
+	for j := range k {
+		column := make([]float32, x.Rows)
+		for i := range column {
+			column[i] = z.Row(i)[j]
+		}
+		sorted := slices.Sorted(slices.Values(column))
+		low, high := sorted[len(sorted)*2/100], sorted[len(sorted)-1-len(sorted)*2/100]
+		for i, v := range column {
+			if high > low {
+				colors[i][j] = uint8(255 * min(max((v-low)/(high-low), 0), 1))
+			}
+		}
+	}
+	return colors, nil
+}

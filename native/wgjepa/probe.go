@@ -1,0 +1,225 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wgjepa/checkpoint"
+	"wgjepa/gpu"
+	"wgjepa/jepa"
+	"wgjepa/native/internal/config"
+	"wgjepa/native/internal/evaluate"
+)
+
+// probeFlags adds the flags of the probes.
+func probeFlags(cmd *cobra.Command, f *configFlags) {
+	f.set.String("features", "", "of which encoder: context or target (probe.encoder)")
+	f.set.String("pooling", "", "of a sample's patch features: mean or mean+std (probe.pooling)")
+	f.set.Float64("label-fraction", 0, "share of the training labels that the probe may see (probe.label_fraction)")
+	f.set.Int("dense-volumes", 0, "most training volumes of the dense probe; 0: no dense probe (probe.dense_volumes)")
+	for flag, key := range map[string]string{"features": "probe.encoder", "pooling": "probe.pooling", "label-fraction": "probe.label_fraction", "dense-volumes": "probe.dense_volumes"} {
+		f.keys[flag] = key
+	}
+}
+
+func probeCommand(c *console) *cobra.Command {
+	var flags *configFlags
+	batch := 0
+	cmd := &cobra.Command{
+		Use:   "probe RUN [DATA…]",
+		Short: "Measure what frozen features hold, beside the untrained encoder",
+		Long: `Freezes the encoder of a run (its folder, or a weights or checkpoint file) and fits
+logistic regressions on its features: from a sample's pooled features to its class,
+and from each patch's features to the label of its voxels. The strength of the
+penalty is chosen on validation samples, figures are of the test samples, with 95 %
+bootstrap intervals, always beside the same encoder untrained. A * marks a difference
+whose interval does not hold 0. Data, their preprocessing and their split are the
+run's unless said otherwise.`,
+		Example: `  wgjepa probe runs/phantoms
+  wgjepa probe runs/scans labelled/ --label-fraction 0.05
+  wgjepa probe weights.safetensors set.npz --features target --pooling mean+std`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			file, conf, err := openRun(flags, args[0])
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			if err := setPaths(&conf, args[1:]); err != nil {
+				return err
+			}
+			d, err := c.open()
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			ds, err := openData(c, &conf)
+			if err != nil {
+				return err
+			}
+			if batch < 1 {
+				batch = conf.BatchSize
+			}
+			encoder := jepa.ContextEncoder
+			if conf.Probe.Encoder == "target" {
+				encoder = jepa.TargetEncoder
+			}
+			bar := (*bar)(nil)
+			defer func() { bar.end() }()
+			r, err := evaluate.Run(ds, &conf,
+				func() (*jepa.Features, error) { return jepa.LoadFeatures(d, file, encoder, batch) },
+				func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) },
+				func(done, total int) {
+					if bar == nil {
+						bar = c.bar("features", total, 0)
+					}
+					bar.set(done)
+				})
+			bar.end()
+			if err != nil {
+				return err
+			}
+			return c.report(d.Info(), args[0], &conf, r)
+		},
+	}
+	flags = dataFlags(cmd)
+	probeFlags(cmd, flags)
+	cmd.Flags().IntVar(&batch, "batch-size", 0, "samples at once (default: the run's)")
+	return cmd
+}
+
+// openRun opens the weights of a run, given as its folder or as a file, and the
+// configuration that they belong to: config.toml beside them says how the data
+// were read.
+func openRun(flags *configFlags, path string) (*checkpoint.File, config.Config, error) {
+	folder := runFolder(path)
+	s, err := os.Stat(path)
+	if err != nil {
+		return nil, config.Config{}, err
+	}
+	if s.IsDir() {
+		path = folder.path(jepa.WeightsFile)
+		if _, err := os.Stat(path); err != nil {
+			path = folder.path(jepa.StateFile) // not finished yet
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, config.Config{}, fmt.Errorf("%s holds neither %s nor %s: train first, or name a file of weights", folder, jepa.WeightsFile, jepa.StateFile)
+		}
+	} else {
+		folder = runFolder(filepath.Dir(path))
+	}
+	file, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, config.Config{}, err
+	}
+	conf, err := configOf(flags, file, folder)
+	if err != nil {
+		file.Close()
+	}
+	return file, conf, err
+}
+
+func configOf(flags *configFlags, file *checkpoint.File, folder runFolder) (config.Config, error) {
+	trained, err := jepa.ReadConfig(file)
+	if err != nil {
+		return config.Config{}, err
+	}
+	var layers []config.Text
+	if text, err := os.ReadFile(folder.path(configFile)); err == nil {
+		layers = append(layers, config.Text{Name: folder.path(configFile), TOML: text})
+	}
+	if layers, err = flags.over(layers); err != nil {
+		return config.Config{}, err
+	}
+	conf, err := config.Parse(layers...)
+	conf.Config = trained // what the weights belong to, whatever the file says
+	return conf, err
+}
+
+// probeReport is the JSON output of probe.
+type probeReport struct {
+	Run     string       `json:"run"`
+	Adapter string       `json:"adapter"`
+	Probe   config.Probe `json:"probe"`
+	*evaluate.Result
+}
+
+func (c *console) report(i gpu.Info, run string, conf *config.Config, r *evaluate.Result) error {
+	if len(r.Tasks) == 0 {
+		return errors.New("there was nothing to probe")
+	}
+	if c.json {
+		c.emit(probeReport{run, i.Name, conf.Probe, r})
+		return nil
+	}
+	for _, t := range r.Tasks {
+		printTask(c.out, &t)
+	}
+	fmt.Fprintf(c.out, "pooled features of the test samples: RankMe %.1f trained, %.1f untrained; deviation %.3g, %.3g\n", r.Health.RankMe[0], r.Health.RankMe[1], r.Health.FeatureStd[0], r.Health.FeatureStd[1])
+	for _, n := range r.Notes {
+		fmt.Fprintf(c.out, "note: %s\n", n)
+	}
+	return nil
+}
+
+func printTask(w io.Writer, t *evaluate.Task) {
+	units, penalty := "samples", "C"
+	if t.Name == "dense" {
+		units = "volumes"
+	}
+	if t.Regression {
+		penalty = "penalty"
+	}
+	what := ""
+	if n := len(t.Classes); n > 0 {
+		what = fmt.Sprintf(", %d classes", n)
+	}
+	if t.Note != "" {
+		what += ", " + t.Note
+	}
+	fmt.Fprintf(w, "%s%s: %d training, %d validation, %d test %s; %s %g trained, %g untrained\n", t.Name, what, t.Units[0], t.Units[1], t.Units[2], units, penalty, t.Chosen[0], t.Chosen[1])
+	columns := []string{"", "trained", "untrained", "trained − untrained"}
+	prior := t.Scores[0].PositionOnly != nil
+	if prior {
+		columns = append(columns, "position only")
+	}
+	rows := [][]string{columns}
+	for _, s := range t.Scores {
+		star := " "
+		if s.Difference.Low > 0 || s.Difference.High < 0 {
+			star = "*"
+		}
+		row := []string{s.Metric, intervalText(s.Trained, false), intervalText(s.Untrained, false), intervalText(s.Difference, true) + star}
+		if prior {
+			row = append(row, intervalText(*s.PositionOnly, false))
+		}
+		rows = append(rows, row)
+	}
+	widths := make([]int, len(columns))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString("  " + cell + strings.Repeat(" ", widths[i]-len([]rune(cell))))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+	fmt.Fprintln(w)
+}
+
+func intervalText(i evaluate.Interval, sign bool) string {
+	if sign {
+		return fmt.Sprintf("%+.3f (%+.3f to %+.3f)", i.Value, i.Low, i.High)
+	}
+	return fmt.Sprintf("%.3f (%.3f to %.3f)", i.Value, i.Low, i.High)
+}
