@@ -29,9 +29,11 @@ var adapters = sync.OnceValue(func() []adapter {
 		os.Setenv(layer, "1")
 		defer os.Unsetenv(layer)
 	}
-	raw := enumerate(backendsPrimary)
-	if len(raw) == 0 {
-		raw = enumerate(backendsGL)
+	var raw []*libAdapter
+	for _, b := range backends {
+		if len(raw) == 0 {
+			raw = enumerate(b)
+		}
 	}
 	var list []adapter
 	for _, a := range raw {

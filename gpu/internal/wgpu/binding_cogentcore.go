@@ -31,14 +31,13 @@ const (
 	usageStaging = lib.BufferUsageMapRead | lib.BufferUsageCopyDst
 )
 
-const (
-	backendsPrimary = lib.InstanceBackendPrimary
-	backendsGL      = lib.InstanceBackendGL
-)
+// backends are Vulkan, Metal and D3D12. GL is left out: this version aborts the
+// process where it finds no EGL.
+var backends = []lib.InstanceBackend{lib.InstanceBackendPrimary}
 
-func enumerate(backends lib.InstanceBackend) []*libAdapter {
+func enumerate(b lib.InstanceBackend) []*libAdapter {
 	lib.SetLogLevel(lib.LogLevelOff)
-	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: backends}).EnumerateAdapters(nil)
+	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: b}).EnumerateAdapters(nil)
 }
 
 // features that kernels may ask for, by the names of the WebGPU specification.
@@ -197,14 +196,7 @@ func submit(q *libQueue, c *libCommands) uint64 { return uint64(q.Submit(c)) }
 // flush submits what was written and waits for it.
 func flush(d *libDevice, q *libQueue) {
 	q.Submit()
-	d.Poll(true, nil)
+	wait(d)
 }
-
-func waitFor(d *libDevice, q *libQueue, submission *uint64) {
-	d.Poll(true, &lib.WrappedSubmissionIndex{Queue: q, SubmissionIndex: lib.SubmissionIndex(*submission)})
-}
-
-// wait returns when the queue is empty.
-func wait(d *libDevice) { d.Poll(true, nil) }
 
 func unmap(b *libBuffer) error { return b.Unmap() }

@@ -32,15 +32,14 @@ const (
 	usageStaging = lib.BufferUsageMapRead | lib.BufferUsageCopyDst
 )
 
-// The library's numbers for its backends; the binding names only "all".
-const (
-	backendsPrimary lib.InstanceBackend = 1<<0 | 1<<2 | 1<<3 // Vulkan, Metal, D3D12
-	backendsGL      lib.InstanceBackend = 1 << 1
-)
+// backends are asked in this order until one has an adapter: Vulkan, Metal and
+// D3D12 together, then GL. The numbers are the library's; the binding names
+// only "all".
+var backends = []lib.InstanceBackend{1<<0 | 1<<2 | 1<<3, 1 << 1}
 
-func enumerate(backends lib.InstanceBackend) []*libAdapter {
+func enumerate(b lib.InstanceBackend) []*libAdapter {
 	lib.SetLogLevel(lib.LogLevelOff)
-	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: backends}).EnumerateAdapters(nil)
+	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: b}).EnumerateAdapters(nil)
 }
 
 // features that kernels may ask for, by the names of the WebGPU specification.

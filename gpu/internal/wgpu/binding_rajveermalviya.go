@@ -31,14 +31,13 @@ const (
 	usageStaging = lib.BufferUsage_MapRead | lib.BufferUsage_CopyDst
 )
 
-const (
-	backendsPrimary = lib.InstanceBackend_Primary
-	backendsGL      = lib.InstanceBackend_GL
-)
+// backends are Vulkan, Metal and D3D12. GL is left out: this version aborts the
+// process where it finds no EGL.
+var backends = []lib.InstanceBackend{lib.InstanceBackend_Primary}
 
-func enumerate(backends lib.InstanceBackend) []*libAdapter {
+func enumerate(b lib.InstanceBackend) []*libAdapter {
 	lib.SetLogLevel(lib.LogLevel_Off)
-	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: backends}).EnumerateAdapters(nil)
+	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: b}).EnumerateAdapters(nil)
 }
 
 // features that kernels may ask for, by the names of the WebGPU specification.
@@ -196,14 +195,7 @@ func submit(q *libQueue, c *libCommands) uint64 { return uint64(q.Submit(c)) }
 // flush submits what was written and waits for it.
 func flush(d *libDevice, q *libQueue) {
 	q.Submit()
-	d.Poll(true, nil)
+	wait(d)
 }
-
-func waitFor(d *libDevice, q *libQueue, submission *uint64) {
-	d.Poll(true, &lib.WrappedSubmissionIndex{Queue: q, SubmissionIndex: lib.SubmissionIndex(*submission)})
-}
-
-// wait returns when the queue is empty.
-func wait(d *libDevice) { d.Poll(true, nil) }
 
 func unmap(b *libBuffer) error { return b.Unmap() }

@@ -338,7 +338,7 @@ func (d *Device) Close() {
 		return
 	}
 	if d.lost.Load() == nil {
-		wait(d.device)
+		flush(d.device, d.queue) // what is written and never submitted confuses old versions
 	}
 	for b := range d.live {
 		b.Release()

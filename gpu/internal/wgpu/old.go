@@ -18,10 +18,22 @@ import "C"
 
 import (
 	"fmt"
+	"time"
 	"unsafe"
 
 	"wgjepa/gpu/internal/driver"
 )
+
+// wait returns when the queue is empty. It asks again and again, for these
+// versions wait at most 5 s and then take unfinished work for done.
+func wait(d *libDevice) {
+	for pause := 20 * time.Microsecond; !d.Poll(false, nil); pause = min(2*pause, time.Millisecond) {
+		time.Sleep(pause)
+	}
+}
+
+// waitFor waits for all submissions: these versions cannot tell about one.
+func waitFor(d *libDevice, _ *libQueue, _ *uint64) { wait(d) }
 
 // mapRead waits for all submitted work and maps the first size bytes of a
 // staging buffer.
@@ -34,7 +46,7 @@ func mapRead(d *libDevice, b *libBuffer, size uint64) ([]byte, error) {
 	defer C.free(unsafe.Pointer(status))
 	*status = -1
 	C.startMap(rawBuffer(b), C.size_t(size), status)
-	d.Poll(true, nil)
+	wait(d)
 	if *status != 0 {
 		return nil, fmt.Errorf("mapping a buffer to read it failed with status %d", *status)
 	}
