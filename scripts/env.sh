@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: puts a fitting Go on the PATH.
 #
 # go.mod names the version. A Go that is older but knows the toolchain
@@ -17,7 +18,7 @@ version_of() { (cd / && GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) | sed 
 # find_go sets go_found and go_version: the first Go that is new enough, else
 # one that can fetch the toolchain, else nothing.
 find_go() {
-	go_found= go_version=
+	go_found='' go_version=''
 	local go version
 	for go in "$(command -v go || true)" /usr/local/go/bin/go "$root/build/go/bin/go" /usr/lib/go/bin/go /usr/lib/go-*/bin/go; do
 		[ -x "$go" ] || continue

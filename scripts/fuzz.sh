@@ -6,10 +6,17 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 need_go
 cd "$root"
+targets=0
 for package in $(go list "${@:-./...}"); do
 	folder=$(go list -f '{{.Dir}}' "$package")
 	for target in $(cat "$folder"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do
 		echo "fuzz: $package $target"
+		targets=$((targets + 1))
 		go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-5s}" -fuzzminimizetime 5s "$package"
 	done
 done
+[ $targets -gt 0 ] || {
+	echo "fuzz: no target in ${*:-./...}" >&2
+	exit 1
+}
+echo "fuzz: $targets targets held"
