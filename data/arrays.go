@@ -211,11 +211,7 @@ func (c *collection) rows(rows *numpy.Rows, what, split, prefix string) error {
 		// What is kept for each sample must not outweigh the samples.
 		return fmt.Errorf("%s: %d samples of only %d bytes each are no images", what, n, rows.Bytes()/int64(n))
 	}
-	limit := c.opt.MaxBytes
-	if limit == 0 {
-		limit = 2 << 30
-	}
-	if 4*int64(h.Len()) > limit {
+	if limit := c.opt.maxBytes(); 4*int64(h.Len()) > limit {
 		return fmt.Errorf("%s: samples of %v take %d bytes as float32, above the limit of %d", what, shape, 4*int64(h.Len()), limit)
 	}
 	h.Spacing = []float64{1, 1, 1}[:len(h.Size)]

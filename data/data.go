@@ -77,7 +77,8 @@ type Dataset interface {
 	// Fingerprint identifies the data: names, lengths and parts of the content that
 	// hold its checksums.
 	Fingerprint() string
-	// Split returns the samples of "train", "val" or "test", in ascending order.
+	// Split returns the samples of "train", "val" or "test", in ascending order; empty,
+	// not nil, where there are none.
 	Split(name string) []int
 }
 
@@ -141,6 +142,13 @@ func (o Options) cacheBytes() int64 {
 		return 1 << 30
 	}
 	return max(o.CacheBytes, 0)
+}
+
+func (o Options) maxBytes() int64 {
+	if o.MaxBytes == 0 {
+		return 2 << 30
+	}
+	return o.MaxBytes
 }
 
 // Validate fills in nothing and says what is wrong.

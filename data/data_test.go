@@ -152,6 +152,7 @@ func TestHippocampus(t *testing.T) {
 	assert.Len(t, d.Split("train"), 201)
 	assert.Len(t, d.Split("test"), 60)
 	assert.Empty(t, d.Split("val"))
+	assert.NotNil(t, d.Split("val"), "an empty split is not all samples")
 	x, l := make([]float32, 32*48*32), make([]uint8, 32*48*32)
 	unlabelled := 0
 	for i := range d.Len() {
@@ -574,6 +575,10 @@ func TestOrientations(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 48, d.Len())
 	assert.Len(t, r.Sizes, 6)
+	assert.Len(t, r.Orientations, 48)
+	assert.Contains(t, strings.Join(r.Notes, ""), "orientations differ")
+	_, _, err = Open([]string{dir}, Options{Size: []int{16384, 16384, 16384}})
+	assert.ErrorContains(t, err, "bytes a sample, above the limit")
 }
 
 // TestSplit: every sample in one split, stable against seeds, order and new files.

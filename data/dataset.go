@@ -92,13 +92,14 @@ type dataset struct {
 	scratch      sync.Pool // *[]float32
 }
 
-func (d *dataset) Len() int             { return len(d.items) }
-func (d *dataset) Shape() (int, []int)  { return d.channels, d.size }
-func (d *dataset) Name(i int) string    { return d.items[i].name }
-func (d *dataset) Classes() []string    { return d.classes }
-func (d *dataset) VoxelClasses() int    { return d.voxelClasses }
-func (d *dataset) Fingerprint() string  { return d.fingerprint }
-func (d *dataset) Split(n string) []int { return d.splits[n] }
+func (d *dataset) Len() int            { return len(d.items) }
+func (d *dataset) Shape() (int, []int) { return d.channels, d.size }
+func (d *dataset) Name(i int) string   { return d.items[i].name }
+func (d *dataset) Classes() []string   { return d.classes }
+func (d *dataset) VoxelClasses() int   { return d.voxelClasses }
+func (d *dataset) Fingerprint() string { return d.fingerprint }
+
+func (d *dataset) Split(name string) []int { return append([]int{}, d.splits[name]...) }
 
 func (d *dataset) Normalize(x []float32) { d.normalize(x) }
 

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sort"
@@ -29,6 +30,7 @@ type Report struct {
 	Formats      map[string]int // samples by format
 	Sizes        map[string]int // samples by their own size, "36×50×36"
 	Spacings     map[string]int // samples by spacing, "1×1×1"
+	Orientations map[string]int // volumes by orientation, "RAS"
 	Classes      []string       // of samples
 	ClassCounts  []int          // samples of each class
 	VoxelLabels  int            // samples with voxel labels
@@ -74,6 +76,7 @@ func (r *Report) String() string {
 	table("formats", r.Formats)
 	table("sizes", r.Sizes)
 	table("spacings", r.Spacings)
+	table("orientations", r.Orientations)
 	if len(r.Classes) > 0 {
 		m := map[string]int{}
 		for i, c := range r.Classes {
@@ -130,7 +133,7 @@ func OpenFS(fsys fs.FS, paths []string, opt Options) (Dataset, *Report, error) {
 	}
 	c := newCollection(fsys, opt)
 	for _, p := range paths {
-		p = path.Clean(strings.ReplaceAll(p, "\\", "/"))
+		p = path.Clean(filepath.ToSlash(p))
 		s, err := fs.Stat(fsys, p)
 		switch {
 		case err != nil:
@@ -164,7 +167,7 @@ type collection struct {
 
 func newCollection(fsys fs.FS, opt Options) *collection {
 	c := &collection{fsys: fsys, opt: opt, hash: sha256.New(), names: map[string]int{}}
-	c.report = &Report{Formats: map[string]int{}, Sizes: map[string]int{}, Spacings: map[string]int{}, Splits: map[string]int{}, Ignored: map[string]int{}}
+	c.report = &Report{Formats: map[string]int{}, Sizes: map[string]int{}, Spacings: map[string]int{}, Orientations: map[string]int{}, Splits: map[string]int{}, Ignored: map[string]int{}}
 	c.budget.left.Store(opt.cacheBytes())
 	return c
 }
@@ -256,6 +259,9 @@ func (c *collection) folder(dir string) error {
 		if len(c.report.Ignored) > 0 {
 			keys := slices.Sorted(maps.Keys(c.report.Ignored))
 			others = fmt.Sprintf("; other files there: %s", strings.Join(keys[:min(len(keys), 8)], ", "))
+			if c.report.Ignored[".npz"] > 0 {
+				others += " (an .npz set is named itself, not its folder)"
+			}
 		}
 		return fmt.Errorf("data: no images in %s: .nii, .nii.gz, .hdr/.img, .npy, .png or .jpg are looked for%s", dir, others)
 	}
@@ -609,6 +615,13 @@ func (c *collection) shape() ([]int, error) {
 		if len(c.opt.Size) != len(first.header.Size) {
 			return nil, fmt.Errorf("data: size %s has %d axes, but %s has %d (%s)", sizeText(c.opt.Size), len(c.opt.Size), first.name, len(first.header.Size), sizeText(first.header.Size))
 		}
+		need, most := int64(4*first.header.Channels), c.opt.maxBytes()
+		for _, n := range c.opt.Size {
+			need *= int64(n)
+		}
+		if need > most {
+			return nil, fmt.Errorf("data: size %s with %d channels takes %d bytes a sample, above the limit of %d", sizeText(c.opt.Size), first.header.Channels, need, most)
+		}
 		return c.opt.Size, nil
 	}
 	examples, sizes := []string{}, map[string]bool{}
@@ -681,16 +694,32 @@ func (c *collection) summarise(d *dataset) {
 	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
 	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
 	r.VoxelClasses = d.voxelClasses
+	frames := 0
 	for _, it := range d.items {
 		r.Formats[it.header.Format]++
 		r.Sizes[sizeText(it.header.Size)]++
 		r.Spacings[spacingText(it.header.Spacing)]++
+		if o := it.header.Orientation(); o != "" && it.header.Format == "NIfTI-1" {
+			r.Orientations[o]++
+		}
+		if it.header.Frames > 1 {
+			frames++
+		}
 		if it.class >= 0 {
 			r.ClassCounts[it.class]++
 		}
 		if it.voxels != nil {
 			r.VoxelLabels++
 		}
+	}
+	if frames > 0 {
+		c.note("of %d 4-D files only the first volume is used", frames)
+	}
+	if len(r.Spacings) > 1 {
+		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled")
+	}
+	if len(r.Orientations) > 1 {
+		c.note("orientations differ: axes are used as they are stored; nothing is reoriented")
 	}
 	for name, s := range d.splits {
 		r.Splits[name] = len(s)

@@ -165,3 +165,32 @@ func ones(n int) []float64 {
 	}
 	return s
 }
+
+// Orientation names the direction in which each axis of a volume grows, as nibabel's
+// aff2axcodes: RAS, LPS, …; R right, L left, A anterior, P posterior, S superior,
+// I inferior. It is empty for pictures.
+func (h Header) Orientation() string {
+	if len(h.Size) != 3 {
+		return ""
+	}
+	code := [3]byte{}
+	for range 3 { // the clearest pair of a voxel axis and a direction first
+		best, axis, direction := -1.0, 0, 0
+		for j := range 3 {
+			for i := range 3 {
+				free := code[j] == 0
+				for _, c := range code {
+					free = free && c != "RAS"[i] && c != "LPI"[i]
+				}
+				if x := math.Abs(h.Affine[i][j]) / h.Spacing[j]; free && x > best {
+					best, axis, direction = x, j, i
+				}
+			}
+		}
+		code[axis] = "RAS"[direction]
+		if h.Affine[direction][axis] < 0 {
+			code[axis] = "LPI"[direction]
+		}
+	}
+	return string(code[:])
+}

@@ -107,6 +107,21 @@ func equalStatistics(t *testing.T, name string, e expected, v []float32) {
 	assert.InDelta(t, e.Checksum, check, 97*bound, "%s: checksum", name)
 }
 
+// TestOrientation: each of the 48 files is named after its orientation.
+func TestOrientation(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(shared(t, "nifti/orientations"), "*"))
+	require.NoError(t, err)
+	require.Len(t, files, 48)
+	for _, f := range files {
+		m, err := Open(OS, f, Options{})
+		require.NoError(t, err)
+		assert.Equal(t, filepath.Base(f)[:3], m.Header().Orientation())
+	}
+	oblique := Header{Size: []int{1, 1, 1}, Spacing: []float64{1, 1, 1}, Affine: [4][4]float64{{0.6, -0.7, 0.1}, {-0.75, -0.6, 0.1}, {0.1, 0.1, -1}}}
+	assert.Equal(t, "PLI", oblique.Orientation())
+	assert.Empty(t, Header{Size: []int{1, 1}}.Orientation())
+}
+
 // TestPair reads header and pixels from two files, either half compressed.
 func TestPair(t *testing.T) {
 	dir := shared(t, "nifti/nifti-rs")
