@@ -72,10 +72,10 @@ func (e *Encoder) Update(p, g, m, v, vmax, target, clip Tensor, u Update) {
 		panic(shapes("Update", "clip", clip, "step", u.Step))
 	}
 	e.pieces(n, func(off, n int) {
-		part := func(t Tensor, standIn string) Tensor {
+		part := func(t Tensor, name string) Tensor {
 			if t.IsNil() {
 				// Each absent arena has a stand-in of its own: all are bound for writing.
-				return e.d.scratch("no "+standIn, align)
+				return e.d.scratch(name, align)
 			}
 			return t.Slice(off, n)
 		}
@@ -99,7 +99,7 @@ func (e *Encoder) Update(p, g, m, v, vmax, target, clip Tensor, u Update) {
 				vmax = Tensor{}
 			}
 			launchElements(e, adam, n, width, a,
-				part(p, ""), part(g, ""), part(m, ""), part(v, ""), part(vmax, "vmax"), part(target, "target"), e.orNone(clip, true))
+				p.Slice(off, n), g.Slice(off, n), m.Slice(off, n), v.Slice(off, n), part(vmax, "no vmax"), part(target, "no target"), e.orNone(clip, true))
 		case SGD:
 			buffer := m
 			if u.Momentum == 0 {
@@ -110,7 +110,7 @@ func (e *Encoder) Update(p, g, m, v, vmax, target, clip Tensor, u Update) {
 				Buffered: flag(u.Momentum != 0), First: flag(u.Step == 1), Nesterov: flag(u.Nesterov),
 				Clipped: flag(!clip.IsNil()), Averaged: flag(!target.IsNil()),
 				L2: u.WeightDecay, Momentum: u.Momentum, Undamped: 1 - u.Dampening, LearningRate: u.LR, Rate: 1 - u.EMA,
-			}, part(p, ""), part(g, ""), part(buffer, "momentum"), part(target, "target"), e.orNone(clip, true))
+			}, p.Slice(off, n), g.Slice(off, n), part(buffer, "no momentum"), part(target, "no target"), e.orNone(clip, true))
 		default:
 			panic(fmt.Sprintf("gpu: Update: no optimizer is called %q: adamW, adam or sgd", u.Optimizer))
 		}

@@ -6,7 +6,7 @@ import (
 	"wgjepa/internal/ref"
 )
 
-var patchesKernel = register("patches", "patches.wgsl", nil, "x index dst", func(p ref.PatchesParams, b []ref.Buffer) {
+var patchesKernel = registerVectors("patches", "patches.wgsl", "x index dst", func(p ref.PatchesParams, b []ref.Buffer) {
 	ref.Patches(p, b[0].F, b[1].U, b[2].F)
 })
 
@@ -44,10 +44,17 @@ func (e *Encoder) Patches(dst, x, index Tensor, g Geometry) {
 		!index.IsNil() && index.Len() != batch*kept || index.IsNil() && kept != g.Patches() {
 		panic(shapes("Patches", "dst", dst, "x", x, "index", index, "geometry", g))
 	}
-	launch(e, patchesKernel, e.groups1(ceil(dst.Len(), 64)), ref.PatchesParams{
+	size, patch := g.Size, g.Patch
+	if size[2] == patch[2] {
+		// Whole rows of the last axis, as in every image: the last two are one.
+		size, patch = [3]int{size[0], 1, size[1] * size[2]}, [3]int{patch[0], 1, patch[1] * patch[2]}
+	}
+	kernel, _ := patchesKernel.pick(size[2] | patch[2])
+	groups := [3]int{ceil(g.Channels*patch[0]*patch[1], 16), ceil(kept, 4), batch}
+	launch(e, kernel, groups, ref.PatchesParams{
 		Batch: uint32(batch), Kept: uint32(kept), Channels: uint32(g.Channels),
-		Height: uint32(g.Size[0]), Width: uint32(g.Size[1]), Depth: uint32(g.Size[2]),
-		PatchH: uint32(g.Patch[0]), PatchW: uint32(g.Patch[1]), PatchD: uint32(g.Patch[2]),
+		Height: uint32(size[0]), Width: uint32(size[1]), Depth: uint32(size[2]),
+		PatchH: uint32(patch[0]), PatchW: uint32(patch[1]), PatchD: uint32(patch[2]),
 		Indexed: flag(!index.IsNil()),
 	}, x, e.orNone(index, false), dst)
 }

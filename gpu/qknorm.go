@@ -7,10 +7,10 @@ import (
 )
 
 var (
-	qkNormKernel = register("qknorm", "qknorm.wgsl", nil, "x q_gamma q_beta k_gamma k_beta y mean rstd", func(p ref.QKNormParams, b []ref.Buffer) {
+	qkNormKernel = registerSums("qknorm", "qknorm.wgsl", nil, "x q_gamma q_beta k_gamma k_beta y mean rstd", func(p ref.QKNormParams, b []ref.Buffer) {
 		ref.QKNorm(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, b[5].F, b[6].F, b[7].F)
 	})
-	qkNormGrad = register("qknorm_grad", "qknorm_grad.wgsl", nil, "dy x q_gamma k_gamma mean rstd dx", func(p ref.QKNormGradParams, b []ref.Buffer) {
+	qkNormGrad = registerSums("qknorm_grad", "qknorm_grad.wgsl", nil, "dy x q_gamma k_gamma mean rstd dx", func(p ref.QKNormGradParams, b []ref.Buffer) {
 		ref.QKNormGrad(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F, b[5].F, b[6].F)
 	})
 	qkNormPartial = register("qknorm_partial", "qknorm_partial.wgsl", nil, "dy x mean rstd partial", func(p ref.QKNormPartialParams, b []ref.Buffer) {
@@ -28,7 +28,8 @@ func (e *Encoder) QKNorm(y, mean, rstd, x, qGamma, qBeta, kGamma, kBeta Tensor, 
 		qGamma.Len() != hd || qBeta.Len() != hd || kGamma.Len() != hd || kBeta.Len() != hd {
 		panic(shapes("QKNorm", "y", y, "mean", mean, "rstd", rstd, "x", x, "qGamma", qGamma, "qBeta", qBeta, "kGamma", kGamma, "kBeta", kBeta, "heads", heads))
 	}
-	launch(e, qkNormKernel, e.groups1(ceil(3*tokens*heads, 64)),
+	kernel, _ := qkNormKernel.pick(hd)
+	launch(e, kernel, [3]int{ceil(heads, 16), ceil(tokens, 4), 3},
 		ref.QKNormParams{Tokens: uint32(tokens), Width: uint32(width), Heads: uint32(heads), Eps: eps},
 		x, qGamma, qBeta, kGamma, kBeta, y, mean, rstd)
 }
@@ -43,7 +44,8 @@ func (e *Encoder) QKNormGrad(dx, dqGamma, dqBeta, dkGamma, dkBeta, dy, x, qGamma
 		panic(shapes("QKNormGrad", "dx", dx, "dqGamma", dqGamma, "dqBeta", dqBeta, "dkGamma", dkGamma, "dkBeta", dkBeta,
 			"dy", dy, "x", x, "qGamma", qGamma, "kGamma", kGamma, "mean", mean, "rstd", rstd, "heads", heads))
 	}
-	launch(e, qkNormGrad, e.groups1(ceil(3*tokens*heads, 64)),
+	kernel, _ := qkNormGrad.pick(hd)
+	launch(e, kernel, [3]int{ceil(heads, 16), ceil(tokens, 4), 3},
 		ref.QKNormGradParams{Tokens: uint32(tokens), Width: uint32(width), Heads: uint32(heads)},
 		dy, x, qGamma, kGamma, mean, rstd, dx)
 	chunks := ceil(tokens, chunk(tokens))

@@ -54,7 +54,7 @@ func (e *Encoder) Tokens(dst, patches, cls, reg, pos, index Tensor, prefixPos bo
 		!index.IsNil() && index.Len() != batch*kept {
 		panic(shapes("Tokens", "dst", dst, "patches", patches, "cls", cls, "reg", reg, "pos", pos, "index", index, "prefixPos", prefixPos))
 	}
-	launchElements(e, tokensKernel, dst.Len(), width, p,
+	launchGrid(e, tokensKernel, width, int(p.Prefix)+kept, batch, p,
 		patches, e.orNone(cls, true), e.orNone(reg, true), e.orNone(pos, true), e.orNone(index, false), dst)
 }
 
@@ -116,7 +116,7 @@ func (e *Encoder) Window(dst, src Tensor, first int) {
 // outside.
 func (e *Encoder) WindowGrad(dsrc, ddst Tensor, first int) {
 	p := windowParams("WindowGrad", ddst, dsrc, first)
-	launchElements(e, windowGrad, dsrc.Len(), int(p.Width), p, ddst, dsrc)
+	launchGrid(e, windowGrad, int(p.Width), int(p.Tokens), int(p.Batch), p, ddst, dsrc)
 }
 
 func windowParams(name string, dst, src Tensor, first int) ref.WindowParams {
@@ -138,7 +138,7 @@ func (e *Encoder) PredictorTokens(dst, z, mask, pos, context, target Tensor) {
 		dst.Len() != blocks*batch*(k+l)*width || dst.Cols() != width {
 		panic(shapes("PredictorTokens", "dst", dst, "z", z, "mask", mask, "pos", pos, "context", context, "target", target))
 	}
-	launchElements(e, predictorTokensKernel, dst.Len(), width, ref.PredictorTokensParams{
+	launchGrid(e, predictorTokensKernel, width, k+l, blocks*batch, ref.PredictorTokensParams{
 		Blocks: uint32(blocks), Batch: uint32(batch), Context: uint32(k), PerBlock: uint32(l), Width: uint32(width),
 	}, z, mask, pos, context, target, dst)
 }

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 
@@ -20,6 +21,15 @@ func registerVectors[P any](name, file, bindings string, twin func(p P, b []ref.
 	}
 }
 
+// registerSums is registerVectors for kernels that add up a vec4's elements,
+// and for that know by VEC4 which variant they are.
+func registerSums[P any](name, file string, d wgsl.Defines, bindings string, twin func(p P, b []ref.Buffer)) vectors {
+	one, four := wgsl.Defines{"T": "f32", "W": "1", "VEC4": "0"}, wgsl.Defines{"T": "vec4<f32>", "W": "4", "VEC4": "1"}
+	maps.Copy(one, d)
+	maps.Copy(four, d)
+	return vectors{register(name, file, one, bindings, twin), register(name+"_vec4", file, four, bindings, twin)}
+}
+
 // pick returns the variant for rows of width elements and how many elements
 // one invocation does.
 func (k vectors) pick(width int) (*kernel, int) {
@@ -36,24 +46,22 @@ func launchElements[P any](e *Encoder, k vectors, n, width int, p P, tensors ...
 	launch(e, kernel, e.groups1(ceil(n/w, 64)), p, tensors...)
 }
 
+// launchGrid runs k with an invocation for each element of samples of rows of
+// width: unlike launchElements it leaves the kernel nothing to divide.
+func launchGrid[P any](e *Encoder, k vectors, width, rows, samples int, p P, tensors ...Tensor) {
+	kernel, w := k.pick(width)
+	launch(e, kernel, [3]int{ceil(width/w, 16), ceil(rows, 4), samples}, p, tensors...)
+}
+
 // rowwise is a kernel that reduces over rows, in four variants: a row an
 // invocation or a workgroup, element by element or by vec4.
 type rowwise [2]vectors
 
-func registerRowwise[P any](name, file, bindings string, twin func(p P, b []ref.Buffer)) (k rowwise) {
-	for g, group := range []wgsl.Defines{{"GROUP": "0", "LANES": "1"}, {"GROUP": "1", "LANES": "64"}} {
-		for v, vec := range []wgsl.Defines{{"VEC4": "0", "T": "f32", "W": "1"}, {"VEC4": "1", "T": "vec4<f32>", "W": "4"}} {
-			d := wgsl.Defines{}
-			for _, part := range []wgsl.Defines{group, vec} {
-				for name, text := range part {
-					d[name] = text
-				}
-			}
-			full := name + [2]string{"", "_group"}[g] + [2]string{"", "_vec4"}[v]
-			k[g][v] = register(full, file, d, bindings, twin)
-		}
+func registerRowwise[P any](name, file, bindings string, twin func(p P, b []ref.Buffer)) rowwise {
+	return rowwise{
+		registerSums(name, file, wgsl.Defines{"GROUP": "0", "LANES": "1"}, bindings, twin),
+		registerSums(name+"_group", file, wgsl.Defines{"GROUP": "1", "LANES": "64"}, bindings, twin),
 	}
-	return k
 }
 
 // launchRows runs k on rows of cols elements.

@@ -2,7 +2,8 @@
 // tokens z (batch, context, width) with the positions of their patches, repeated
 // for every target block, then the mask token with the position of every patch
 // of the block. contexts is (batch, context), targets (blocks, batch, per_block).
-// One invocation an element (T: a vec4<f32> of elements) of dst.
+// One invocation an element (T: a vec4<f32> of elements) of dst; one workgroup 16
+// by 4 tokens of a sequence.
 // Twin: internal/ref/tokens.go
 struct Params {
   blocks: u32,
@@ -19,15 +20,15 @@ struct Params {
 @group(0) @binding(5) var<storage, read> targets: array<u32>;
 @group(0) @binding(6) var<storage, read_write> dst: array<{{T}}>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.x + id.y * groups.x * 64u;
+@compute @workgroup_size(16, 4)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let n = p.width / {{W}}u;
   let tokens = p.context + p.per_block;
-  if (i >= p.blocks * p.batch * tokens * n) { return; }
-  let column = i % n;
-  let token = i / n % tokens;
-  let sequence = i / (n * tokens);
+  let column = id.x;
+  let token = id.y;
+  let sequence = id.z;
+  if (column >= n || token >= tokens) { return; }
+  let i = (sequence * tokens + token) * n + column;
   if (token < p.context) {
     let row = sequence % p.batch * p.context + token;
     dst[i] = z[row * n + column] + pos[contexts[row] * n + column];

@@ -1,6 +1,7 @@
 // qknorm_grad: gradient of qknorm in x, the formula of layernorm_grad over each
 // head's q and k; that of v is copied.
-// One invocation a head of q, k or v.
+// One invocation a head of a token's q, k or v; one workgroup 16 heads of 4
+// tokens. T is f32, or vec4<f32> where 4 divides the head dim.
 // Twin: internal/ref/qknorm.go
 struct Params {
   tokens: u32,
@@ -8,39 +9,53 @@ struct Params {
   heads: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read> q_gamma: array<f32>;
-@group(0) @binding(4) var<storage, read> k_gamma: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<{{T}}>;
+@group(0) @binding(2) var<storage, read> x: array<{{T}}>;
+@group(0) @binding(3) var<storage, read> q_gamma: array<{{T}}>;
+@group(0) @binding(4) var<storage, read> k_gamma: array<{{T}}>;
 @group(0) @binding(5) var<storage, read> mean: array<f32>;
 @group(0) @binding(6) var<storage, read> rstd: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(7) var<storage, read_write> dx: array<{{T}}>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let head = id.x + id.y * groups.x * 64u;  // of tokens·3·heads
-  if (head >= p.tokens * 3u * p.heads) { return; }
-  let n = p.width / p.heads;
-  let first = head * n;
-  let part = head / p.heads % 3u;
+fn sum(v: {{T}}) -> f32 {
+//#if VEC4
+  return (v.x + v.y) + (v.z + v.w);
+//#else
+  return v;
+//#end
+}
+
+// gain is element i of the gain of q or of k.
+fn gain(part: u32, i: u32) -> {{T}} {
+  if (part == 0u) { return q_gamma[i]; }
+  return k_gamma[i];
+}
+
+@compute @workgroup_size(16, 4)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let token = id.y;
+  let part = id.z;
+  if (id.x >= p.heads || token >= p.tokens) { return; }
+  let n = p.width / p.heads / {{W}}u;
+  let first = ((token * 3u + part) * p.heads + id.x) * n;
   if (part == 2u) {
     for (var i = 0u; i < n; i++) { dx[first + i] = dy[first + i]; }
     return;
   }
-  let row = (part * p.tokens + head / (3u * p.heads)) * p.heads + head % p.heads;
+  let row = (part * p.tokens + token) * p.heads + id.x;
   let m = mean[row];
   let r = rstd[row];
-  var a = 0.0;
-  var b = 0.0;
+  var a = {{T}}(0.0);
+  var b = {{T}}(0.0);
   for (var i = 0u; i < n; i++) {
-    let g = dy[first + i] * select(k_gamma[i], q_gamma[i], part == 0u);
+    let g = dy[first + i] * gain(part, i);
     a += g;
     b += g * ((x[first + i] - m) * r);
   }
-  a /= f32(n);
-  b /= f32(n);
+  let mean_g = sum(a) / f32(p.width / p.heads);
+  let mean_gx = sum(b) / f32(p.width / p.heads);
   for (var i = 0u; i < n; i++) {
-    let g = dy[first + i] * select(k_gamma[i], q_gamma[i], part == 0u);
-    dx[first + i] = r * ((g - a) - ((x[first + i] - m) * r) * b);
+    let g = dy[first + i] * gain(part, i);
+    dx[first + i] = r * ((g - mean_g) - ((x[first + i] - m) * r) * mean_gx);
   }
 }

@@ -2,7 +2,8 @@
 // patches (batch, kept, width), each with its row of pos where pos is set:
 // patch n of sample b has row index[b, n], or n where indexed is 0; with
 // prefix_pos pos begins with a row for each prefix token.
-// One invocation an element (T: a vec4<f32> of elements) of dst.
+// One invocation an element (T: a vec4<f32> of elements) of dst; one workgroup 16
+// by 4 tokens of a sample.
 // Twin: internal/ref/tokens.go
 struct Params {
   batch: u32,
@@ -22,15 +23,14 @@ struct Params {
 @group(0) @binding(5) var<storage, read> index: array<u32>;
 @group(0) @binding(6) var<storage, read_write> dst: array<{{T}}>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.x + id.y * groups.x * 64u;
+@compute @workgroup_size(16, 4)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let n = p.width / {{W}}u;
   let tokens = p.prefix + p.kept;
-  if (i >= p.batch * tokens * n) { return; }
-  let column = i % n;
-  let token = i / n % tokens;
-  let sample = i / (n * tokens);
+  let column = id.x;
+  let token = id.y;
+  if (column >= n || token >= tokens) { return; }
+  let i = (id.z * tokens + token) * n + column;
   if (token < p.prefix) {
     var v: {{T}};
     if (token < p.classes) {
@@ -42,7 +42,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     dst[i] = v;
     return;
   }
-  let row = sample * p.kept + token - p.prefix;
+  let row = id.z * p.kept + token - p.prefix;
   var v = patches[row * n + column];
   if (p.pos != 0u) {
     var place = token - p.prefix;

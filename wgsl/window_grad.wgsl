@@ -1,6 +1,7 @@
 // window_grad: dsrc (batch, tokens, width) = ddst (batch, kept, width) in tokens
 // first … first + kept, zero outside.
-// One invocation an element (T: a vec4<f32> of elements) of dsrc.
+// One invocation an element (T: a vec4<f32> of elements) of dsrc; one workgroup 16
+// by 4 tokens of a sample.
 // Twin: internal/ref/tokens.go
 struct Params {
   batch: u32,
@@ -13,16 +14,14 @@ struct Params {
 @group(0) @binding(1) var<storage, read> ddst: array<{{T}}>;
 @group(0) @binding(2) var<storage, read_write> dsrc: array<{{T}}>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.x + id.y * groups.x * 64u;
+@compute @workgroup_size(16, 4)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let n = p.width / {{W}}u;
-  if (i >= p.batch * p.tokens * n) { return; }
-  let sample = i / (p.tokens * n);
-  let token = i / n % p.tokens;
+  let token = id.y;
+  if (id.x >= n || token >= p.tokens) { return; }
   var v = {{T}}(0.0);
   if (token >= p.first && token < p.first + p.kept) {
-    v = ddst[(sample * p.kept + token - p.first) * n + i % n];
+    v = ddst[(id.z * p.kept + token - p.first) * n + id.x];
   }
-  dsrc[i] = v;
+  dsrc[(id.z * p.tokens + token) * n + id.x] = v;
 }
