@@ -56,13 +56,13 @@ func (e *Encoder) AttentionGrad(dqkv, do, qkv, o, lse Tensor, heads int) {
 	e.eachScores(p, func(s scores) {
 		prob := s.times(s.matrix(), s.q(qkv), s.k(qkv).transposed())
 		prob.Scale, prob.Epilogue = p.Scale, ref.EpilogueExp
-		prob.extra, prob.OffsetExtra = lse, uint32(s.firstRow())
+		prob.vector, prob.OffsetVector = lse, uint32(s.firstRow())
 		e.multiply(prob)
 		e.multiply(s.times(s.v(dqkv), s.matrix().transposed(), s.out(do)))
 
 		ds := s.times(s.matrix(), s.out(do), s.v(qkv).transposed())
 		ds.Scale, ds.Epilogue = p.Scale, ref.EpilogueSoftmaxGrad
-		ds.extra, ds.OffsetExtra = delta, uint32(s.firstRow())
+		ds.vector, ds.OffsetVector = delta, uint32(s.firstRow())
 		e.multiply(ds)
 		e.multiply(s.times(s.q(dqkv), s.matrix(), s.k(qkv)))
 		e.multiply(s.times(s.k(dqkv), s.matrix().transposed(), s.q(qkv)))
@@ -123,7 +123,9 @@ func (s scores) times(c, a, b strided) product {
 	if c.buf == s.memory.buf {
 		n, k = s.t, s.dim
 	}
-	return batched(s.t, n, k, s.samples, s.heads, c, a, b)
+	p := batched(s.t, n, k, s.samples, s.heads, c, a, b)
+	p.padded = c.buf == s.memory.buf
+	return p
 }
 
 // attentionBounds derives from exact values how far float32 may be off in o,

@@ -2,20 +2,56 @@ package gpu
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"strconv"
 
 	"wgjepa/internal/ref"
+	"wgjepa/wgsl"
 )
 
-const matmulBindings = "a b c bias extra"
+// matmulKernels are the kernels of every tile, for operands transposed or not,
+// in fours or scalar.
+var matmulKernels = func() (all [tiles][2][2][2]*kernel) {
+	for tile, names := range [tiles]wgsl.Defines{
+		sharedRegisters: {"GROUP": "8", "COLS": "1", "SUMS": "32", "SUBGROUPS": "1"},
+		registers:       {"GROUP": "4", "COLS": "2", "SUMS": "32"},
+		squareTile:      {"TILE": "1", "FOURS": "1", "TILE_A": "272"},
+		tallTile:        {"TILE": "1", "FOURS": "2", "TILE_A": "528"},
+	} {
+		for i := range 8 {
+			ta, tb, scalar := i&1, i>>1&1, i>>2
+			d := wgsl.Defines{"TILE": "0", "FOURS": "0", "TILE_A": "0", "GROUP": "0", "COLS": "0", "SUMS": "0", "SUBGROUPS": "0",
+				"TRANSPOSE_A": strconv.Itoa(ta), "TRANSPOSE_B": strconv.Itoa(tb), "SCALAR": strconv.Itoa(scalar), "ELEMENT": "vec4<f32>"}
+			maps.Copy(d, names)
+			if scalar == 1 {
+				d["ELEMENT"] = "f32"
+			}
+			name := fmt.Sprintf("matmul_%s%s_%s", "nt"[ta:ta+1], "nt"[tb:tb+1], [tiles]string{"shared_registers", "registers", "64x64", "128x64"}[tile])
+			if scalar == 1 {
+				name += "_scalar"
+			}
+			all[tile][ta][tb][scalar] = register(name, "matmul.wgsl", d, "a b c vector extra", func(p ref.MatmulParams, b []ref.Buffer) {
+				ref.Matmul(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F)
+			})
+		}
+	}
+	return all
+}()
 
-func matmulTwin(p ref.MatmulParams, b []ref.Buffer) {
-	ref.Matmul(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F)
-}
+// The variants of matmul.wgsl by what one workgroup computes.
+const (
+	sharedRegisters = iota // 32×32, in registers, reading a by subgroups
+	registers              // 16×64, in registers
+	squareTile             // 64×64, through workgroup memory
+	tallTile               // 128×64
+	tiles
+)
+
+// tileSize is the rows and columns of c that one workgroup computes.
+var tileSize = [tiles][2]int{{32, 32}, {16, 64}, {64, 64}, {128, 64}}
 
 var (
-	matmulPlain = register("matmul", "matmul.wgsl", nil, matmulBindings, matmulTwin)
-
 	chunkSums = register("chunk_sums", "chunk_sums.wgsl", nil, "x dst", func(p ref.ChunkSumsParams, b []ref.Buffer) {
 		ref.ChunkSums(p, b[0].F, b[1].F)
 	})
@@ -24,7 +60,8 @@ var (
 // product is a matrix product to launch. Absent tensors are nil.
 type product struct {
 	ref.MatmulParams
-	c, a, b, bias, extra Tensor
+	c, a, b, vector, extra Tensor
+	padded                 bool // rows of c end in elements that are no one's
 }
 
 // The three layouts of operands that lie whole and row-major in memory.
@@ -87,18 +124,30 @@ func (e *Encoder) multiply(p product) {
 	if p.Scale == 0 {
 		p.Scale = 1
 	}
-	// extra is bound for writing, so its stand-in may not be bias's.
-	bias, extra := p.bias, p.extra
-	if bias.IsNil() {
-		bias = e.d.none(true)
-	} else {
-		p.Epilogue |= ref.EpilogueBias
+	// extra is bound for writing, so its stand-in may not be vector's.
+	vector, extra := p.vector, p.extra
+	if vector.IsNil() {
+		vector = e.d.none(true)
 	}
 	if extra.IsNil() {
 		extra = e.d.scratch("no extra", align)
 	}
-	groups := [3]int{ceil(int(p.N), 64), int(p.M), int(p.Batches)}
-	launch(e, matmulPlain, groups, p.MatmulParams, p.a, p.b, p.c, bias, extra)
+	ta, tb, scalar := 0, 0, 1
+	alongA, alongB := p.RowA, p.RowB
+	if p.ColA != 1 {
+		ta, alongA = 1, p.ColA
+	}
+	if p.ColB != 1 {
+		tb, alongB = 1, p.ColB
+	}
+	strides := p.OffsetA | alongA | p.BatchA | p.HeadA | p.OffsetB | alongB | p.BatchB | p.HeadB | p.OffsetC | p.RowC | p.BatchC | p.HeadC
+	if strides%4 == 0 && (p.N%4 == 0 || p.padded) {
+		scalar = 0
+	}
+	tile := e.d.tuning.tile(int(p.M), int(p.N), int(p.Batches))
+	size := tileSize[tile]
+	groups := [3]int{ceil(int(p.M), size[0]), ceil(int(p.N), size[1]), int(p.Batches)}
+	launch(e, matmulKernels[tile][ta][tb][scalar], groups, p.MatmulParams, p.a, p.b, p.c, vector, extra)
 }
 
 // MatMul computes c (m, n) = a (m, k)·b (k, n).
@@ -116,7 +165,9 @@ func linearProduct(name string, y, x, w, bias Tensor) product {
 		panic(fmt.Sprintf("gpu: %s: y is %v, x is %v, w is %v, bias is %v", name, y, x, w, bias))
 	}
 	p := nt(y, x, w)
-	p.bias = bias
+	if !bias.IsNil() {
+		p.vector, p.Epilogue = bias, ref.EpilogueBias
+	}
 	return p
 }
 
@@ -133,7 +184,7 @@ func (e *Encoder) Linear(y, x, w, bias Tensor) { e.multiply(linearProduct("Linea
 func (e *Encoder) LinearGELU(y, pre, x, w, bias Tensor) {
 	p := linearProduct("LinearGELU", y, x, w, bias)
 	sameShape("LinearGELU", "pre", y, pre)
-	p.Epilogue, p.extra = ref.EpilogueGELU, pre
+	p.Epilogue, p.extra = p.Epilogue|ref.EpilogueGELU, pre
 	e.multiply(p)
 }
 
@@ -141,7 +192,7 @@ func (e *Encoder) LinearGELU(y, pre, x, w, bias Tensor) {
 func (e *Encoder) LinearResidual(y, x, w, bias, residual Tensor) {
 	p := linearProduct("LinearResidual", y, x, w, bias)
 	sameShape("LinearResidual", "residual", y, residual)
-	p.Epilogue, p.extra = ref.EpilogueResidual, residual
+	p.Epilogue, p.extra = p.Epilogue|ref.EpilogueResidual, residual
 	e.multiply(p)
 }
 
@@ -230,17 +281,26 @@ func (e *Encoder) sumChunks(dst, x Tensor, chunk int, add bool) {
 	launch(e, chunkSums, e.groups1(ceil(ceil(max(1, x.Rows()), chunk)*x.Cols(), 64)), p, x, dst)
 }
 
-// tiles are sizes around the tiles of the kernels: m, n, k.
-var tiles = [][3]int{
+// productSizes are sizes around the tiles of the kernels: m, n, k.
+var productSizes = [][3]int{
 	{1, 1, 1}, {1, 5, 3}, {5, 1, 9}, {7, 8, 9}, {8, 12, 4}, {15, 17, 16}, {16, 16, 16}, {17, 15, 5}, {32, 36, 20},
 	{63, 64, 65}, {64, 64, 64}, {65, 63, 7}, {65, 68, 8}, {127, 132, 36}, {128, 128, 128}, {129, 260, 12}, {3, 516, 33},
 }
 
-// variants runs f with the kernels for processors and with those for GPUs.
+// variants runs f with every variant of the kernels that the device can run.
 func (t *Trial) variants(f func()) {
 	kept := t.d.tuning
 	defer func() { t.d.tuning = kept }()
-	for _, t.d.tuning.registers = range []bool{true, false} {
+	for _, v := range []tuning{
+		{registers: true, subgroups: true, scores: kept.scores, parallel: kept.parallel},
+		{registers: true, scores: kept.scores, parallel: kept.parallel},
+		{tall: math.MaxInt, scores: kept.scores, parallel: kept.parallel},
+		{scores: kept.scores, parallel: kept.parallel},
+	} {
+		if v.subgroups && !kept.subgroups {
+			continue
+		}
+		t.d.tuning = v
 		f()
 	}
 }
@@ -285,7 +345,7 @@ const (
 func matmulCase(name string, run func(t *Trial, m, n, k int)) Case {
 	return Case{name, func(t *Trial) {
 		t.variants(func() {
-			for _, s := range tiles {
+			for _, s := range productSizes {
 				run(t, s[0], s[1], s[2])
 			}
 		})

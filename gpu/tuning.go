@@ -1,11 +1,22 @@
 package gpu
 
+import (
+	"slices"
+	"strings"
+)
+
 // tuning is the choice of kernel variants for an adapter.
 type tuning struct {
 	// registers selects kernels that keep their tile in registers and use no
 	// workgroup memory, and attention by matrix products: a processor that
 	// computes shaders has no fast workgroup memory to gain from.
 	registers bool
+	// subgroups lets the kernels in registers share reads within subgroups of
+	// at least 8.
+	subgroups bool
+	// tall is how many workgroups there must be for a tile of 128×64 to be
+	// taken rather than one of 64×64.
+	tall int
 	// scores is how many attention scores may be in memory at once where
 	// attention is computed by matrix products.
 	scores int
@@ -16,9 +27,30 @@ type tuning struct {
 
 func tuningFor(info Info) tuning {
 	if info.Kind == Software || info.Kind == Twins {
-		return tuning{registers: true, scores: 4 << 20, parallel: 8 << 10}
+		return tuning{registers: true, subgroups: wideSubgroups(info), scores: 4 << 20, parallel: 8 << 10}
 	}
-	return tuning{scores: 8 << 20, parallel: 512 << 10}
+	return tuning{tall: 256, scores: 8 << 20, parallel: 512 << 10}
+}
+
+// wideSubgroups reports whether subgroups are known to have 8 invocations or
+// more: llvmpipe's are one vector of the machine and its name says how wide
+// that is. A browser's compiler wants another text for subgroups.
+func wideSubgroups(info Info) bool {
+	return slices.Contains(info.Features, "subgroups") && info.Backend == "Vulkan" &&
+		(strings.Contains(info.Name, "256 bits") || strings.Contains(info.Name, "512 bits"))
+}
+
+// tile chooses the variant of matmul.wgsl for c (m, n) in batches.
+func (t tuning) tile(m, n, batches int) int {
+	switch {
+	case t.registers && t.subgroups:
+		return sharedRegisters
+	case t.registers:
+		return registers
+	case ceil(m, 128)*ceil(n, 64)*batches >= t.tall:
+		return tallTile
+	}
+	return squareTile
 }
 
 // splits is the number of parts to split a sum over k rows into, for a result

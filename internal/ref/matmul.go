@@ -5,13 +5,13 @@ import "math"
 // What a matrix product does with each of its sums before it writes it.
 // Bias, and one of the others, may be combined.
 const (
-	EpilogueBias        = 1 << iota // add bias[j]
+	EpilogueBias        = 1 << iota // add vector[j]
 	EpilogueAdd                     // add what c holds
 	EpilogueResidual                // add extra, shaped as c
 	EpilogueGELU                    // keep the sum in extra, write its GELU
 	EpilogueGELUGrad                // multiply by the derivative of GELU at extra
-	EpilogueExp                     // write exp(sum − extra[i]): probabilities from scores and log-sum-exp
-	EpilogueSoftmaxGrad             // multiply (sum − extra[i]) by what c holds and by Scale
+	EpilogueExp                     // write exp(sum − vector[i]): probabilities from scores and log-sum-exp
+	EpilogueSoftmaxGrad             // multiply (sum − vector[i]) by what c holds and by Scale
 )
 
 // MatmulParams mirrors matmul.wgsl. Batch z is sample z / Heads, head
@@ -29,13 +29,13 @@ type MatmulParams struct {
 	OffsetB, RowB, ColB, BatchB, HeadB uint32
 	OffsetC, RowC, BatchC, HeadC       uint32
 	Epilogue                           uint32
-	OffsetExtra                        uint32  // where extra begins, if it has one value a row
+	OffsetVector                       uint32  // where vector begins, if it has one value a row
 	Scale                              float64 // of the sums, or of the softmax gradient
 }
 
-// Matmul computes c = epilogue(a·b) for every batch; extra lies as c does, or
-// has M elements a batch where the epilogue takes one value a row.
-func Matmul(p MatmulParams, a, b, c, bias, extra []float64) {
+// Matmul computes c = epilogue(a·b) for every batch. vector is a bias, or has M
+// elements a batch where the epilogue takes one value a row; extra lies as c does.
+func Matmul(p MatmulParams, a, b, c, vector, extra []float64) {
 	m, n := int(p.M), int(p.N)
 	Parallel(int(p.Batches)*m, func(lo, hi int) {
 		sums := make([]float64, n)
@@ -53,12 +53,12 @@ func Matmul(p MatmulParams, a, b, c, bias, extra []float64) {
 			for j, v := range sums {
 				at := atC + j
 				if p.Epilogue&EpilogueSoftmaxGrad != 0 {
-					c[at] *= (v - extra[int(p.OffsetExtra)+zi]) * p.Scale
+					c[at] *= (v - vector[int(p.OffsetVector)+zi]) * p.Scale
 					continue
 				}
 				v *= p.Scale
 				if p.Epilogue&EpilogueBias != 0 {
-					v += bias[j]
+					v += vector[j]
 				}
 				switch {
 				case p.Epilogue&EpilogueAdd != 0:
@@ -71,7 +71,7 @@ func Matmul(p MatmulParams, a, b, c, bias, extra []float64) {
 				case p.Epilogue&EpilogueGELUGrad != 0:
 					v *= GELUGrad(extra[at])
 				case p.Epilogue&EpilogueExp != 0:
-					v = math.Exp(v - extra[int(p.OffsetExtra)+zi])
+					v = math.Exp(v - vector[int(p.OffsetVector)+zi])
 				}
 				c[at] = v
 			}

@@ -90,20 +90,21 @@ func TestMatmulEpilogues(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		epilogue uint32
+		vector   []float64
 		extra    []float64
 		want     func(i, j, at int) float64
 	}{
-		{"bias", EpilogueBias, nil, func(i, j, at int) float64 { return 0.5*sums[at] + bias[j] }},
-		{"add", EpilogueAdd, nil, func(i, j, at int) float64 { return 0.5*sums[at] + before[at] }},
-		{"bias residual", EpilogueBias | EpilogueResidual, other, func(i, j, at int) float64 { return 0.5*sums[at] + bias[j] + other[at] }},
-		{"gelu grad", EpilogueGELUGrad, other, func(i, j, at int) float64 { return 0.5 * sums[at] * GELUGrad(other[at]) }},
-		{"exp", EpilogueExp, other, func(i, j, at int) float64 { return math.Exp(0.5*sums[at] - other[2+i]) }},
-		{"softmax grad", EpilogueSoftmaxGrad, other, func(i, j, at int) float64 { return 0.5 * (sums[at] - other[2+i]) * before[at] }},
+		{"bias", EpilogueBias, bias, nil, func(i, j, at int) float64 { return 0.5*sums[at] + bias[j] }},
+		{"add", EpilogueAdd, nil, nil, func(i, j, at int) float64 { return 0.5*sums[at] + before[at] }},
+		{"bias residual", EpilogueBias | EpilogueResidual, bias, other, func(i, j, at int) float64 { return 0.5*sums[at] + bias[j] + other[at] }},
+		{"gelu grad", EpilogueGELUGrad, nil, other, func(i, j, at int) float64 { return 0.5 * sums[at] * GELUGrad(other[at]) }},
+		{"exp", EpilogueExp, other, nil, func(i, j, at int) float64 { return math.Exp(0.5*sums[at] - other[2+i]) }},
+		{"softmax grad", EpilogueSoftmaxGrad, other, nil, func(i, j, at int) float64 { return 0.5 * (sums[at] - other[2+i]) * before[at] }},
 	} {
 		p := wholeMatmul(m, n, k, false, false)
-		p.Epilogue, p.Scale, p.OffsetExtra = c.epilogue, 0.5, 2
+		p.Epilogue, p.Scale, p.OffsetVector = c.epilogue, 0.5, 2
 		got := append([]float64(nil), before...)
-		Matmul(p, a, b, got, bias, c.extra)
+		Matmul(p, a, b, got, c.vector, c.extra)
 		for at, v := range got {
 			require.InDelta(t, c.want(at/n, at%n, at), v, 1e-14, "%s: element %d", c.name, at)
 		}
