@@ -342,7 +342,7 @@ func TestRefusals(t *testing.T) {
 		"labels":   "label map is [4 5 7]",
 		"fraction": "labels are whole numbers",
 		"one.npy":  "set dim to 3 or 2",
-		"missing":  "missing: file does not exist",
+		"missing":  "data: open missing: file does not exist",
 	} {
 		if path == "nan" {
 			want = "b.nii: 1 of 120 voxels are NaN or Inf"

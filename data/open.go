@@ -2,7 +2,6 @@ package data
 
 import (
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,107 +14,11 @@ import (
 	"runtime"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 
 	"wgjepa/data/volume"
 )
-
-// Report says what [Open] found.
-type Report struct {
-	Samples      int
-	Channels     int
-	Size         []int          // after preprocessing
-	Formats      map[string]int // samples by format
-	Sizes        map[string]int // samples by their own size, "36×50×36"
-	Spacings     map[string]int // samples by spacing, "1×1×1"
-	Orientations map[string]int // volumes by orientation, "RAS"
-	Classes      []string       // of samples
-	ClassCounts  []int          // samples of each class
-	VoxelLabels  int            // samples with voxel labels
-	VoxelClasses int            // with the background
-	Splits       map[string]int // samples of each split
-	Refused      []Refusal      // files that could not be used
-	Ignored      map[string]int // other files by extension
-	Notes        []string       // what a person should know
-	HeaderOnly   int            // files whose pixels were not read yet, because memory for samples ran out
-	CachedBytes  int64          // held in memory
-}
-
-// Refusal is a file that was not used.
-type Refusal struct{ Name, Reason string }
-
-// String is the report in a few lines for people.
-func (r *Report) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d samples, %d channels, %s", r.Samples, r.Channels, sizeText(r.Size))
-	table := func(title string, m map[string]int) {
-		if len(m) == 0 {
-			return
-		}
-		keys := slices.Collect(maps.Keys(m))
-		sort.Slice(keys, func(i, j int) bool {
-			if m[keys[i]] != m[keys[j]] {
-				return m[keys[i]] > m[keys[j]]
-			}
-			return keys[i] < keys[j]
-		})
-		fmt.Fprintf(&b, "\n%s:", title)
-		for i, k := range keys {
-			if i == 6 {
-				fmt.Fprintf(&b, " and %d more", len(keys)-i)
-				break
-			}
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			fmt.Fprintf(&b, " %s (%d)", k, m[k])
-		}
-	}
-	table("formats", r.Formats)
-	table("sizes", r.Sizes)
-	table("spacings", r.Spacings)
-	table("orientations", r.Orientations)
-	if len(r.Classes) > 0 {
-		m := map[string]int{}
-		for i, c := range r.Classes {
-			m[c] = r.ClassCounts[i]
-		}
-		table("classes", m)
-	}
-	if r.VoxelLabels > 0 {
-		fmt.Fprintf(&b, "\nvoxel labels: %d samples, %d classes with the background", r.VoxelLabels, r.VoxelClasses)
-	}
-	table("splits", r.Splits)
-	table("other files, left alone", r.Ignored)
-	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "\nnote: %s", n)
-	}
-	if r.HeaderOnly > 0 {
-		fmt.Fprintf(&b, "\nnote: the pixels of %d files were not checked yet", r.HeaderOnly)
-	}
-	for _, f := range r.Refused {
-		fmt.Fprintf(&b, "\nrefused: %s: %s", f.Name, f.Reason)
-	}
-	return b.String()
-}
-
-func sizeText(size []int) string {
-	s := make([]string, len(size))
-	for i, n := range size {
-		s[i] = strconv.Itoa(n)
-	}
-	return strings.Join(s, "×")
-}
-
-func spacingText(spacing []float64) string {
-	s := make([]string, len(spacing))
-	for i, x := range spacing {
-		s[i] = strconv.FormatFloat(x, 'g', 3, 64)
-	}
-	return strings.Join(s, "×")
-}
 
 // Open reads what paths name on this machine: image files, folders of them, arrays.
 // On an error the report, where there is one, still says which files were refused.
@@ -136,8 +39,8 @@ func OpenFS(fsys fs.FS, paths []string, opt Options) (Dataset, *Report, error) {
 		p = path.Clean(filepath.ToSlash(p))
 		s, err := fs.Stat(fsys, p)
 		switch {
-		case err != nil:
-			c.refuse(p, err)
+		case err != nil: // what was named must exist, also where bad files are skipped
+			err = fmt.Errorf("data: %w", err)
 		case s.IsDir():
 			err = c.folder(p)
 		case !s.Mode().IsRegular():
@@ -182,46 +85,6 @@ func (c *collection) refuse(name string, err error) {
 
 func (c *collection) note(format string, a ...any) {
 	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, a...))
-}
-
-// class returns the number of a class name.
-func (c *collection) class(name string) int {
-	n, ok := c.names[name]
-	if !ok {
-		n = len(c.names)
-		c.names[name] = n
-	}
-	return n
-}
-
-// sortClasses renumbers classes by name: numbers by value, else alphabetically.
-func (c *collection) sortClasses() {
-	if len(c.names) == 0 {
-		return
-	}
-	names := slices.Collect(maps.Keys(c.names))
-	number := func(s string) (float64, bool) {
-		v, err := strconv.ParseFloat(s, 64)
-		return v, err == nil
-	}
-	sort.Slice(names, func(i, j int) bool {
-		a, okA := number(names[i])
-		b, okB := number(names[j])
-		if okA && okB && a != b {
-			return a < b
-		}
-		return names[i] < names[j]
-	})
-	to := make([]int, len(names))
-	for i, n := range names {
-		to[c.names[n]] = i
-	}
-	for i := range c.items {
-		if k := c.items[i].class; k >= 0 {
-			c.items[i].class = to[k]
-		}
-	}
-	c.classes = names
 }
 
 // kind tells image files in a folder by extension; content decides when they are opened.
@@ -425,127 +288,6 @@ func (c *collection) fingerprint(p, name string) error {
 	return err
 }
 
-// subfolders gives pictures the split and the class that their folders' names say:
-// train/, val/, test/ first, then one folder a class.
-func (c *collection) subfolders(items []item) {
-	parts := func(it item) []string { return strings.Split(path.Dir(it.name), "/") }
-	splits := map[string]string{"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-	defined := len(items) > 0
-	for _, it := range items {
-		if len(it.header.Size) != 2 {
-			return
-		}
-		defined = defined && splits[parts(it)[0]] != ""
-	}
-	classes, names := true, map[string]bool{}
-	for i := range items {
-		dirs := parts(items[i])
-		if defined {
-			items[i].split = splits[dirs[0]]
-			dirs = dirs[1:]
-		}
-		classes = classes && len(dirs) == 1 && dirs[0] != "."
-		if classes {
-			names[dirs[0]] = true
-		}
-	}
-	if !classes || len(names) < 2 {
-		return
-	}
-	for i := range items {
-		items[i].class = c.class(path.Base(path.Dir(items[i].name)))
-	}
-}
-
-// table is labels.csv: labels by name of file.
-type table struct {
-	labels map[string]string // by full name, base name or stem, as written
-	used   map[string]bool
-}
-
-// table reads root/labels.csv, nil where there is none.
-func (c *collection) table(root string) (*table, error) {
-	name := path.Join(root, "labels.csv")
-	f, err := c.fsys.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
-	}
-	defer f.Close()
-	c.report.Ignored[".csv"]--
-	if c.report.Ignored[".csv"] <= 0 {
-		delete(c.report.Ignored, ".csv")
-	}
-	r := csv.NewReader(io.LimitReader(f, 64<<20))
-	r.FieldsPerRecord = -1
-	head, err := r.Read()
-	if err != nil {
-		return nil, fmt.Errorf("data: %s: %w", name, err)
-	}
-	file, label := -1, -1
-	for i, h := range head {
-		switch strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))) {
-		case "file":
-			file = i
-		case "label":
-			label = i
-		}
-	}
-	if file < 0 || label < 0 {
-		return nil, fmt.Errorf("data: %s: its first line must name the columns file and label, it has %q", name, head)
-	}
-	t := &table{map[string]string{}, map[string]bool{}}
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			return t, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("data: %s: %w", name, err)
-		}
-		line, _ := r.FieldPos(0)
-		if len(row) <= max(file, label) {
-			return nil, fmt.Errorf("data: %s: line %d has %d columns", name, line, len(row))
-		}
-		k := strings.TrimSpace(row[file])
-		if _, twice := t.labels[k]; twice {
-			return nil, fmt.Errorf("data: %s: line %d names %s again", name, line, k)
-		}
-		t.labels[k] = strings.TrimSpace(row[label])
-	}
-}
-
-// take returns the label of a file by its name in the folder, its base name or its stem.
-func (t *table) take(name string) (string, bool) {
-	if t == nil {
-		return "", false
-	}
-	for _, k := range []string{name, "images/" + name, path.Base(name), stem(name), stem(path.Base(name))} {
-		if l, ok := t.labels[k]; ok {
-			t.used[k] = true
-			return l, l != ""
-		}
-	}
-	return "", false
-}
-
-// left returns the rows that no image took.
-func (t *table) left() []string {
-	if t == nil {
-		return nil
-	}
-	var left []string
-	for k := range t.labels {
-		if !t.used[k] {
-			left = append(left, k)
-		}
-	}
-	sort.Strings(left)
-	return left
-}
-
 // finish decides the common shape, reads what fits into memory and divides the samples.
 func (c *collection) finish() (Dataset, *Report, error) {
 	if err := c.refusals(); err != nil {
@@ -687,42 +429,4 @@ func (c *collection) verify(d *dataset) error {
 		d.voxelClasses = 256 // not read yet: whatever a label map can hold
 	}
 	return c.refusals()
-}
-
-func (c *collection) summarise(d *dataset) {
-	r := c.report
-	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
-	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
-	r.VoxelClasses = d.voxelClasses
-	frames := 0
-	for _, it := range d.items {
-		r.Formats[it.header.Format]++
-		r.Sizes[sizeText(it.header.Size)]++
-		r.Spacings[spacingText(it.header.Spacing)]++
-		if o := it.header.Orientation(); o != "" && it.header.Format == "NIfTI-1" {
-			r.Orientations[o]++
-		}
-		if it.header.Frames > 1 {
-			frames++
-		}
-		if it.class >= 0 {
-			r.ClassCounts[it.class]++
-		}
-		if it.voxels != nil {
-			r.VoxelLabels++
-		}
-	}
-	if frames > 0 {
-		c.note("of %d 4-D files only the first volume is used", frames)
-	}
-	if len(r.Spacings) > 1 {
-		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled")
-	}
-	if len(r.Orientations) > 1 {
-		c.note("orientations differ: axes are used as they are stored; nothing is reoriented")
-	}
-	for name, s := range d.splits {
-		r.Splits[name] = len(s)
-	}
-	r.CachedBytes = c.opt.cacheBytes() - d.cache.left.Load()
 }

@@ -1,0 +1,143 @@
+package data
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Report says what [Open] found.
+type Report struct {
+	Samples      int
+	Channels     int
+	Size         []int          // after preprocessing
+	Formats      map[string]int // samples by format
+	Sizes        map[string]int // samples by their own size, "36×50×36"
+	Spacings     map[string]int // samples by spacing, "1×1×1"
+	Orientations map[string]int // volumes by orientation, "RAS"
+	Classes      []string       // of samples
+	ClassCounts  []int          // samples of each class
+	VoxelLabels  int            // samples with voxel labels
+	VoxelClasses int            // with the background
+	Splits       map[string]int // samples of each split
+	Refused      []Refusal      // files that could not be used
+	Ignored      map[string]int // other files by extension
+	Notes        []string       // what a person should know
+	HeaderOnly   int            // files whose pixels were not read yet, because memory for samples ran out
+	CachedBytes  int64          // held in memory
+}
+
+// Refusal is a file that was not used.
+type Refusal struct{ Name, Reason string }
+
+// String is the report in a few lines for people.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d samples, %d channels, %s", r.Samples, r.Channels, sizeText(r.Size))
+	table := func(title string, m map[string]int) {
+		if len(m) == 0 {
+			return
+		}
+		keys := slices.Collect(maps.Keys(m))
+		sort.Slice(keys, func(i, j int) bool {
+			if m[keys[i]] != m[keys[j]] {
+				return m[keys[i]] > m[keys[j]]
+			}
+			return keys[i] < keys[j]
+		})
+		fmt.Fprintf(&b, "\n%s:", title)
+		for i, k := range keys {
+			if i == 6 {
+				fmt.Fprintf(&b, " and %d more", len(keys)-i)
+				break
+			}
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, " %s (%d)", k, m[k])
+		}
+	}
+	table("formats", r.Formats)
+	table("sizes", r.Sizes)
+	table("spacings", r.Spacings)
+	table("orientations", r.Orientations)
+	if len(r.Classes) > 0 {
+		m := map[string]int{}
+		for i, c := range r.Classes {
+			m[c] = r.ClassCounts[i]
+		}
+		table("classes", m)
+	}
+	if r.VoxelLabels > 0 {
+		fmt.Fprintf(&b, "\nvoxel labels: %d samples, %d classes with the background", r.VoxelLabels, r.VoxelClasses)
+	}
+	table("splits", r.Splits)
+	table("other files, left alone", r.Ignored)
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "\nnote: %s", n)
+	}
+	if r.HeaderOnly > 0 {
+		fmt.Fprintf(&b, "\nnote: the pixels of %d files were not checked yet", r.HeaderOnly)
+	}
+	for _, f := range r.Refused {
+		fmt.Fprintf(&b, "\nrefused: %s: %s", f.Name, f.Reason)
+	}
+	return b.String()
+}
+
+func sizeText(size []int) string {
+	s := make([]string, len(size))
+	for i, n := range size {
+		s[i] = strconv.Itoa(n)
+	}
+	return strings.Join(s, "×")
+}
+
+func spacingText(spacing []float64) string {
+	s := make([]string, len(spacing))
+	for i, x := range spacing {
+		s[i] = strconv.FormatFloat(x, 'g', 3, 64)
+	}
+	return strings.Join(s, "×")
+}
+
+func (c *collection) summarise(d *dataset) {
+	r := c.report
+	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
+	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
+	r.VoxelClasses = d.voxelClasses
+	frames := 0
+	for _, it := range d.items {
+		r.Formats[it.header.Format]++
+		r.Sizes[sizeText(it.header.Size)]++
+		r.Spacings[spacingText(it.header.Spacing)]++
+		if o := it.header.Orientation(); o != "" && it.header.Format == "NIfTI-1" {
+			r.Orientations[o]++
+		}
+		if it.header.Frames > 1 {
+			frames++
+		}
+		if it.class >= 0 {
+			r.ClassCounts[it.class]++
+		}
+		if it.voxels != nil {
+			r.VoxelLabels++
+		}
+	}
+	if frames > 0 {
+		c.note("of %d 4-D files only the first volume is used", frames)
+	}
+	if len(r.Spacings) > 1 {
+		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled")
+	}
+	if len(r.Orientations) > 1 {
+		c.note("orientations differ: axes are used as they are stored; nothing is reoriented")
+	}
+	for name, s := range d.splits {
+		r.Splits[name] = len(s)
+	}
+	r.CachedBytes = c.opt.cacheBytes() - d.cache.left.Load()
+}
