@@ -1,6 +1,10 @@
 package gpu
 
-import "wgjepa/internal/ref"
+import (
+	"math"
+
+	"wgjepa/internal/ref"
+)
 
 // Long sums run in two stages, so that neither the order nor the result
 // depends on the device: chunks, then the sum of the chunks.
@@ -17,9 +21,9 @@ var (
 	})
 )
 
-// chunk is the number of rows that the first stage adds up at once: few, for
-// many invocations and little rounding, but at most 256 chunks.
-func chunk(rows int) int { return max(16, ceil(rows, 256)) }
+// chunk is the number of rows that the first stage adds up at once: about √rows
+// in each of two stages is the shortest chain of additions.
+func chunk(rows int) int { return max(16, int(math.Sqrt(float64(rows)))) }
 
 // maxLanes bounds the partial sums of a sum over elements.
 const maxLanes = 1 << 16

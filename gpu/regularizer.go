@@ -60,7 +60,7 @@ func (e *Encoder) SIGReg(loss, dz, z, directions Tensor, weight float64) {
 	if loss.Len() != 1 || dz.Len() != z.Len() || dz.Cols() != d || directions.Rows() != d {
 		panic(shapes("SIGReg", "loss", loss, "dz", dz, "z", z, "directions", directions))
 	}
-	const knots = 8
+	const knots = ref.SIGRegKnots
 	chunks := ceil(n, chunk(n))
 	x := e.d.scratch("projections", n*s).Reshape(n, s)
 	dx := e.d.scratch("projections' gradient", n*s).Reshape(n, s)
@@ -83,10 +83,10 @@ func (e *Encoder) SIGReg(loss, dz, z, directions Tensor, weight float64) {
 // regularizerShapes are N, D, directions.
 var regularizerShapes = [][3]int{{2, 1, 1}, {3, 2, 1}, {17, 5, 3}, {64, 64, 32}, {65, 63, 7}, {300, 12, 65}}
 
-var regularizer = Op{
-	Name: "regularizer",
+var vicreg = Op{
+	Name: "variance_covariance",
 	Cases: []Case{
-		{"variance and covariance", func(t *Trial) {
+		{"loss and gradient", func(t *Trial) {
 			t.variants(func() {
 				for _, s := range regularizerShapes {
 					// Deviations of 1/5 and 5 in turn, so that none is near 1, where the term bends.
@@ -105,7 +105,19 @@ var regularizer = Op{
 				}
 			})
 		}},
-		{"SIGReg", func(t *Trial) {
+	},
+	Bench: []Bench{
+		{Shape: []int{4096, 384}, FLOP: 2 * 2 * 4096 * 384 * 384, Record: func(d *Device) func(*Encoder) {
+			loss, dz, z := d.Tensor("loss", 2), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384)
+			return func(e *Encoder) { e.VarianceCovariance(loss, dz, z, 1, 1) }
+		}},
+	},
+}
+
+var sigreg = Op{
+	Name: "sigreg",
+	Cases: []Case{
+		{"loss and gradient", func(t *Trial) {
 			t.variants(func() {
 				for _, s := range regularizerShapes {
 					n, d, k := s[0], s[1], s[2]
@@ -122,10 +134,6 @@ var regularizer = Op{
 		}},
 	},
 	Bench: []Bench{
-		{Shape: []int{4096, 384}, FLOP: 2 * 2 * 4096 * 384 * 384, Record: func(d *Device) func(*Encoder) {
-			loss, dz, z := d.Tensor("loss", 2), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384)
-			return func(e *Encoder) { e.VarianceCovariance(loss, dz, z, 1, 1) }
-		}},
 		{Shape: []int{4096, 384, 32}, FLOP: 2 * 2 * 4096 * 384 * 32, Record: func(d *Device) func(*Encoder) {
 			loss, dz, z, directions := d.Tensor("loss", 1), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384), d.Tensor("directions", 384, 32)
 			return func(e *Encoder) { e.SIGReg(loss, dz, z, directions, 1) }
@@ -221,7 +229,7 @@ func sigregBounds(z, directions []float64, n, d, s int, weight float64) (loss fl
 			meanOff[j] += off[r*s+j] / float64(n)
 		}
 	}
-	moments, dx, terms := make([]float64, s*16), make([]float64, n*s), make([]float64, s)
+	moments, dx, terms := make([]float64, s*2*ref.SIGRegKnots), make([]float64, n*s), make([]float64, s)
 	ref.SIGRegMoments(p, x, moments)
 	for i := range moments {
 		moments[i] /= float64(n)
@@ -232,10 +240,10 @@ func sigregBounds(z, directions []float64, n, d, s int, weight float64) (loss fl
 	for j := range s {
 		var size, window float64 // Σ weight·t·|means|, Σ weight·t
 		e := meanOff[j] + (chain(n)+20)*Epsilon
-		for k := range 8 {
+		for k := range ref.SIGRegKnots {
 			t := 0.5 * float64(k+1)
 			normal := math.Exp(-t * t / 2)
-			a, b := math.Abs(moments[(j*8+k)*2]-normal), math.Abs(moments[(j*8+k)*2+1])
+			a, b := math.Abs(moments[(j*ref.SIGRegKnots+k)*2]-normal), math.Abs(moments[(j*ref.SIGRegKnots+k)*2+1])
 			loss += factor * normal * (2*(a+b)*e + 2*e*e + 40*Epsilon*(a*a+b*b))
 			size += normal * t * (a + b)
 			window += normal * t

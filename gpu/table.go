@@ -21,7 +21,7 @@ var Table = []Op{
 	attention, attentionGrad,
 	layerNorm, layerNormGradient, layerNormGradientParams, qkNorm,
 	patches, tokens, predictorTokens, loss, pool,
-	optimizer, regularizer, health,
+	optimizer, vicreg, sigreg, health,
 }
 
 // Case runs launchers on fresh random inputs and says how far each output may

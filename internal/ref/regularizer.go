@@ -52,9 +52,9 @@ func VarianceCovariance(p VarianceCovarianceParams, product, grad, variance, cov
 	}
 }
 
-// Knots of SIGReg: the characteristic function is compared at t = ½, 1, … 4,
-// and, by symmetry, at −t; at 0 it is always 1.
-const knots = 8
+// SIGRegKnots is the number of knots t = ½, 1, … 4 at which SIGReg compares the
+// characteristic function, and, by symmetry, at −t; at 0 it is always 1.
+const SIGRegKnots = 8
 
 // sigregKnot is the k-th knot t, from 0, the standard normal's characteristic
 // function there, and the weight of the trapezoid rule for ±t with the
@@ -63,7 +63,7 @@ func sigregKnot(k int) (t, normal, weight float64) {
 	t = 0.5 * float64(k+1)
 	normal = math.Exp(-t * t / 2)
 	weight = 2 * 0.5 * normal
-	if k == knots-1 {
+	if k == SIGRegKnots-1 {
 		weight /= 2
 	}
 	return t, normal, weight
@@ -80,15 +80,15 @@ func SIGRegMoments(p SIGRegMomentsParams, x, partial []float64) {
 	rows, n, chunk := int(p.Rows), int(p.Cols), int(p.Chunk)
 	Parallel((rows+chunk-1)/chunk, func(lo, hi int) {
 		for c := lo; c < hi; c++ {
-			sums := partial[c*n*knots*2:][:n*knots*2]
+			sums := partial[c*n*SIGRegKnots*2:][:n*SIGRegKnots*2]
 			clear(sums)
 			for r := c * chunk; r < min(rows, (c+1)*chunk); r++ {
 				for i, v := range x[r*n:][:n] {
-					for k := range knots {
+					for k := range SIGRegKnots {
 						t, _, _ := sigregKnot(k)
 						sin, cos := math.Sincos(t * v)
-						sums[(i*knots+k)*2] += cos
-						sums[(i*knots+k)*2+1] += sin
+						sums[(i*SIGRegKnots+k)*2] += cos
+						sums[(i*SIGRegKnots+k)*2+1] += sin
 					}
 				}
 			}
@@ -113,18 +113,18 @@ func SIGRegGrad(p SIGRegGradParams, x, moments, dx, terms []float64) {
 	n := int(p.Cols)
 	for s := range n {
 		terms[s] = 0
-		for k := range knots {
+		for k := range SIGRegKnots {
 			_, normal, weight := sigregKnot(k)
-			cos, sin := moments[(s*knots+k)*2]-normal, moments[(s*knots+k)*2+1]
+			cos, sin := moments[(s*SIGRegKnots+k)*2]-normal, moments[(s*SIGRegKnots+k)*2+1]
 			terms[s] += weight * (cos*cos + sin*sin)
 		}
 	}
 	Parallel(int(p.Rows), func(lo, hi int) {
 		for at := lo * n; at < hi*n; at++ {
 			sum := 0.0
-			for k := range knots {
+			for k := range SIGRegKnots {
 				t, normal, weight := sigregKnot(k)
-				meanCos, meanSin := moments[(at%n*knots+k)*2], moments[(at%n*knots+k)*2+1]
+				meanCos, meanSin := moments[(at%n*SIGRegKnots+k)*2], moments[(at%n*SIGRegKnots+k)*2+1]
 				sin, cos := math.Sincos(t * x[at])
 				sum += 2 * weight * t * (meanSin*cos - (meanCos-normal)*sin)
 			}

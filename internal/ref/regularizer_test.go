@@ -44,10 +44,10 @@ func TestSIGReg(t *testing.T) {
 	const n, s = 9, 2
 	r := rand.New(rand.NewPCG(1, 14))
 	x := normals(r, n*s)
-	partial, moments, dx, terms := poisoned(3*s*knots*2), poisoned(s*knots*2), poisoned(n*s), poisoned(s)
+	partial, moments, dx, terms := poisoned(3*s*SIGRegKnots*2), poisoned(s*SIGRegKnots*2), poisoned(n*s), poisoned(s)
 	loss := func() float64 {
 		SIGRegMoments(SIGRegMomentsParams{Rows: n, Cols: s, Chunk: 4}, x, partial)
-		Reduce(ReduceParams{Chunks: 3, Cols: s * knots * 2, Scale: 1. / n}, partial, moments)
+		Reduce(ReduceParams{Chunks: 3, Cols: s * SIGRegKnots * 2, Scale: 1. / n}, partial, moments)
 		SIGRegGrad(SIGRegGradParams{Rows: n, Cols: s, Scale: 1. / n}, x, moments, dx, terms)
 		return terms[0] + terms[1]
 	}
