@@ -36,11 +36,11 @@ var Tissues = []string{"background", "left-anterior", "left-posterior", "right-a
 type organ struct{ centre, radius [3]float64 }
 
 var organs = [5]organ{
-	{[3]float64{-0.35, 0.30, 0.05}, [3]float64{0.26, 0.20, 0.24}},
-	{[3]float64{-0.35, -0.30, 0.05}, [3]float64{0.24, 0.20, 0.24}},
-	{[3]float64{0.35, 0.30, 0.05}, [3]float64{0.26, 0.20, 0.24}},
-	{[3]float64{0.35, -0.30, 0.05}, [3]float64{0.24, 0.20, 0.24}},
-	{[3]float64{0, 0, -0.10}, [3]float64{0.12, 0.12, 0.70}}, // spine
+	{[3]float64{-0.35, 0.30, 0.05}, [3]float64{0.325, 0.25, 0.30}},
+	{[3]float64{-0.35, -0.30, 0.05}, [3]float64{0.30, 0.25, 0.30}},
+	{[3]float64{0.35, 0.30, 0.05}, [3]float64{0.325, 0.25, 0.30}},
+	{[3]float64{0.35, -0.30, 0.05}, [3]float64{0.30, 0.25, 0.30}},
+	{[3]float64{0, 0, -0.10}, [3]float64{0.20, 0.20, 0.70}}, // spine
 }
 
 // Brightness before the sample's own scale and offset.
@@ -48,7 +48,7 @@ const (
 	bodyBrightness  = 0.30
 	organBrightness = 0.75
 	spineBrightness = 1.00
-	shrunk          = 0.62 // radius of the abnormal organ, relative
+	shrunk          = 0.50 // radius of the abnormal organ, relative
 )
 
 var bodyRadius = [3]float64{0.85, 0.70, 0.95}
@@ -93,7 +93,8 @@ func (c Config) Generate(seed, index uint64, image []float32, labels []uint8) in
 	class := r.IntN(len(Classes))
 
 	R := rotation(uniform(-0.25, 0.25), uniform(-0.25, 0.25), uniform(-0.25, 0.25))
-	shift := [3]float64{uniform(-0.12, 0.12), uniform(-0.12, 0.12), uniform(-0.12, 0.12)}
+	// So far that a place in the volume says nothing: only the place in the body does.
+	shift := [3]float64{uniform(-0.3, 0.3), uniform(-0.3, 0.3), uniform(-0.3, 0.3)}
 	size := uniform(0.85, 1.10)
 	body := organs
 	for k := range body {
