@@ -13,22 +13,27 @@ import (
 // matmulKernels are the kernels of every tile, for operands transposed or not,
 // in fours or scalar.
 var matmulKernels = func() (all [tiles][2][2][2]*kernel) {
-	for tile, names := range [tiles]wgsl.Defines{
-		sharedRegisters: {"GROUP": "8", "COLS": "1", "SUMS": "32", "SUBGROUPS": "1"},
-		registers:       {"GROUP": "4", "COLS": "2", "SUMS": "32"},
+	for tile, chosen := range [tiles]wgsl.Defines{
+		sharedRegisters: {"GROUP": "8", "COLS": "1", "SUBGROUPS": "1"},
+		registers:       {"GROUP": "4", "COLS": "2"},
 		squareTile:      {"TILE": "1", "FOURS": "1", "TILE_A": "272"},
 		tallTile:        {"TILE": "1", "FOURS": "2", "TILE_A": "528"},
 	} {
 		for i := range 8 {
 			ta, tb, scalar := i&1, i>>1&1, i>>2
-			d := wgsl.Defines{"TILE": "0", "FOURS": "0", "TILE_A": "0", "GROUP": "0", "COLS": "0", "SUMS": "0", "SUBGROUPS": "0",
+			if ta == 1 && tb == 1 {
+				continue // nothing needs it
+			}
+			d := wgsl.Defines{"TILE": "0", "FOURS": "0", "TILE_A": "0", "GROUP": "0", "COLS": "0", "SUBGROUPS": "0",
 				"TRANSPOSE_A": strconv.Itoa(ta), "TRANSPOSE_B": strconv.Itoa(tb), "SCALAR": strconv.Itoa(scalar), "ELEMENT": "vec4<f32>"}
-			maps.Copy(d, names)
+			maps.Copy(d, chosen)
+			d["ROW_G"], d["ROW_I"] = d["GROUP"], "1"
+			if ta == 1 && tile == sharedRegisters {
+				d["ROW_G"], d["ROW_I"] = "1", "4" // one read of a spans four rows
+			}
+			name := fmt.Sprintf("matmul_%s%s_%dx%d", "nt"[ta:ta+1], "nt"[tb:tb+1], tileSize[tile][0], tileSize[tile][1])
 			if scalar == 1 {
 				d["ELEMENT"] = "f32"
-			}
-			name := fmt.Sprintf("matmul_%s%s_%s", "nt"[ta:ta+1], "nt"[tb:tb+1], [tiles]string{"shared_registers", "registers", "64x64", "128x64"}[tile])
-			if scalar == 1 {
 				name += "_scalar"
 			}
 			all[tile][ta][tb][scalar] = register(name, "matmul.wgsl", d, "a b c vector extra", func(p ref.MatmulParams, b []ref.Buffer) {

@@ -209,19 +209,24 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocatio
   }
   let at = col + local.x * 4u;
   let biases = bias_at(at);
-  //#for G {{FOURS}}
-  //#for I 4
-  finish(z, row + {{G}}u * 64u + local.y * 4u + {{I}}u, at, s{{G}}_{{I}}, biases);
-  //#end
-  //#end
+  // Written out, the epilogue would be most of the kernel.
+  for (var i = 0u; i < 4u; i++) {
+    for (var g = 0u; g < {{FOURS}}u; g++) {
+      var sums = vec4<f32>();
+      //#for G {{FOURS}}
+      //#for I 4
+      if (g == {{G}}u && i == {{I}}u) { sums = s{{G}}_{{I}}; }
+      //#end
+      //#end
+      finish(z, row + g * 64u + local.y * 4u + i, at, sums, biases);
+    }
+  }
 }
 //#else
-const rows = 4u * {{GROUP}}u;
-
 @compute @workgroup_size(8)
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
   let z = group.z;
-  let row = group.x * rows;
+  let row = group.x * 4u * {{GROUP}}u;
   let col = (group.y * 8u + local.x) * {{COLS}}u * 4u;
   let at_a = p.offset_a + (z / p.heads) * p.batch_a + (z % p.heads) * p.head_a;
   let at_b = p.offset_b + (z / p.heads) * p.batch_b + (z % p.heads) * p.head_b;
@@ -314,40 +319,27 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
     //#end
     //#end
   }
-  // The epilogue is a loop over the sums, in memory by now: written out it
-  // would be most of the kernel.
-  var sums: array<vec4<f32>, {{SUMS}}>;
-  //#if SUBGROUPS
-  //#if TRANSPOSE_A
-  //#for G 4
-  //#for I 8
-  //#for Q {{COLS}}
-  sums[({{I}}u * 4u + {{G}}u) * {{COLS}}u + {{Q}}u] = s{{G}}_{{I}}_{{Q}};
-  //#end
-  //#end
-  //#end
-  //#else
-  //#for G 4
-  //#for I 8
-  //#for Q {{COLS}}
-  sums[({{G}}u * 8u + {{I}}u) * {{COLS}}u + {{Q}}u] = s{{G}}_{{I}}_{{Q}};
-  //#end
-  //#end
-  //#end
-  //#end
-  //#else
-  //#for G 4
-  //#for I 4
-  //#for Q {{COLS}}
-  sums[({{G}}u * 4u + {{I}}u) * {{COLS}}u + {{Q}}u] = s{{G}}_{{I}}_{{Q}};
-  //#end
-  //#end
-  //#end
-  //#end
+  // The epilogue is a loop that picks sums: written out for each of them it
+  // would be most of the kernel, and picked from an array slow to compile.
   for (var q = 0u; q < {{COLS}}u; q++) {
-    let biases = bias_at(col + q * 4u);
-    for (var i = 0u; i < rows; i++) {
-      finish(z, row + i, col + q * 4u, sums[i * {{COLS}}u + q], biases);
+    let at = col + q * 4u;
+    let biases = bias_at(at);
+    for (var i = 0u; i < {{GROUP}}u; i++) {
+      //#for G 4
+      var t{{G}} = vec4<f32>();
+      //#for I {{GROUP}}
+      //#for Q {{COLS}}
+      if (i == {{I}}u && q == {{Q}}u) { t{{G}} = s{{G}}_{{I}}_{{Q}}; }
+      //#end
+      //#end
+      //#end
+      for (var g = 0u; g < 4u; g++) {
+        var sums = t0;
+        //#for G 4
+        if (g == {{G}}u) { sums = t{{G}}; }
+        //#end
+        finish(z, row + g * {{ROW_G}}u + i * {{ROW_I}}u, at, sums, biases);
+      }
     }
   }
 }
