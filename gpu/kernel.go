@@ -124,8 +124,7 @@ func launch[P any](e *Encoder, k *kernel, groups [3]int, p P, tensors ...Tensor)
 			d.fail(fmt.Errorf("gpu: %s: %s %v takes %d bytes, %s binds at most %d at once: use a smaller batch or model", k.program.Name, t.label(), t, size, d.info.Name, d.info.Limits.BindingSize))
 			return
 		}
-		plan.Args = append(plan.Args, driver.Arg{Buffer: t.buf.handle, Off: t.off, Len: max(t.cap, 1),
-			Key: uint64(t.buf.id)<<40 ^ uint64(t.off/align)<<8 ^ uint64(t.cap)*0x9e3779b97f4a7c15})
+		plan.Args = append(plan.Args, driver.Arg{Buffer: t.buf.handle, Off: t.off, Len: max(t.cap, 1)})
 	}
 	op.Args[1] = len(plan.Args)
 	op.Params[0] = len(plan.Params)

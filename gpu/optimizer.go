@@ -140,7 +140,8 @@ func (e *Encoder) GradNorm(norm Tensor, arenas ...Tensor) {
 }
 
 // ClipScale sets clip (1) to min(1, maxNorm/(norm + 1e-6)), the factor of
-// torch's clip_grad_norm_.
+// torch's clip_grad_norm_, or to −1 where norm is not finite: an Update with it
+// changes nothing, so that one bad gradient does not cost the parameters.
 func (e *Encoder) ClipScale(clip, norm Tensor, maxNorm float64) {
 	if clip.Len() != 1 || norm.Len() != 1 {
 		panic(shapes("ClipScale", "clip", clip, "norm", norm))
@@ -234,6 +235,31 @@ var optimizer = Op{
 				bound := (lanesChain(n)/2 + 8) * Epsilon
 				t.Within(norm, func(int) float64 { return bound * v })
 				t.Within(clip, func(int) float64 { return (bound + 8*Epsilon) * c })
+			}
+		}},
+		{"a gradient that is not finite", func(t *Trial) {
+			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				for _, optimizer := range []Optimizer{AdamW, SGD} {
+					n := 130
+					p, m, v, target := t.In("p", n), t.In("m", n), t.InFunc("v", func(int) float64 { return 1 }, n), t.In("target", n)
+					g := t.InFunc("g", func(i int) float64 {
+						if i == 129 {
+							return bad
+						}
+						return 1
+					}, n)
+					norm, clip := t.Out("norm", 1), t.Out("clip", 1)
+					t.E.GradNorm(norm, g)
+					t.E.ClipScale(clip, norm, 2)
+					u := Update{Optimizer: optimizer, LR: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Momentum: 0.9, Step: 2, EMA: 0.5}
+					if optimizer == SGD {
+						v = Tensor{}
+					}
+					t.E.Update(p, g, m, v, Tensor{}, target, clip, u)
+					for _, x := range []Tensor{clip, p, m, target, g.Slice(0, 64)} {
+						t.Exact(x)
+					}
+				}
 			}
 		}},
 	},

@@ -85,7 +85,7 @@ func (t Tensor) Reshape(dims ...int) Tensor {
 // Slice returns the n elements from off, which must be a multiple of 64, as a
 // tensor of one axis.
 func (t Tensor) Slice(off, n int) Tensor {
-	if off%align != 0 || off < 0 || n < 0 || off+n > t.cap {
+	if off%align != 0 || off < 0 || n < 1 || off+n > t.cap { // a binding cannot be empty
 		panic(fmt.Sprintf("gpu: Slice: %d elements from %d of %s %v", n, off, t.label(), t))
 	}
 	t.off, t.cap, t.rank, t.dims = t.off+off, n, 1, [4]int{n}

@@ -303,12 +303,13 @@ func (t *Trainer) drawDirections() {
 // encoder (no gradient flows there).
 func (t *Trainer) update(e *gpu.Encoder, s Values) {
 	c := &t.Config
-	norm, clip := t.scalar(slotGradNorm, 1), gpu.Tensor{}
+	norm, clip := t.scalar(slotGradNorm, 1), t.scalar(slotClip, 1)
 	e.GradNorm(norm, t.contextWeights.Grads, t.predictorWeights.Grads)
-	if c.GradientClipVal > 0 {
-		clip = t.scalar(slotClip, 1)
-		e.ClipScale(clip, norm, c.GradientClipVal)
+	limit := c.GradientClipVal
+	if limit == 0 {
+		limit = math.MaxFloat32 // clips nothing, and still holds back what is not finite
 	}
+	e.ClipScale(clip, norm, limit)
 	u := gpu.Update{
 		Optimizer: gpu.Optimizer(c.Optimizer), LR: s.LR, WeightDecay: s.WeightDecay,
 		Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, AMSGrad: c.AMSGrad,

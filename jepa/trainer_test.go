@@ -403,4 +403,3 @@ func TestInterruptedWithoutFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, errors.Is(tr.Run(ctx, noise{1}, RunOptions{}), ErrInterrupted))
 }
-

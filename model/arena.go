@@ -61,7 +61,6 @@ type Arena struct {
 
 	device *gpu.Device
 	byName map[string]*Parameter
-	tables map[*Parameter][]float32
 }
 
 func product(dims []int) int {

@@ -44,7 +44,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   }
   var theta = params[i];
   var d = g[i];
-  if (p.clipped != 0u) { d *= clip[0]; }
+  if (p.clipped != 0u) {
+    if (clip[0] < 0.0) { return; } // the gradient is not finite: everything stays
+    d *= clip[0];
+  }
   d += l2 * theta;
   let first = p.beta1 * m[i] + p.rate1 * d;
   var second = p.beta2 * v[i] + p.rate2 * (d * d);

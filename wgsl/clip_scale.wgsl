@@ -1,4 +1,5 @@
-// clip_scale: clip = min(1, limit/(norm + 1e-6)), 1 where norm is NaN.
+// clip_scale: clip = min(1, limit/(norm + 1e-6)); −1, "no update", where norm
+// is NaN or infinite.
 // norm may lie in clip's buffer, so it is bound for writing too.
 // One invocation.
 // Twin: internal/ref/optimizer.go
@@ -11,6 +12,10 @@ struct Params {
 
 @compute @workgroup_size(1)
 fn main() {
-  let c = p.limit / (norm[0] + 1e-6);
-  clip[0] = select(1.0, c, c < 1.0);
+  // By bits: compilers may assume that a float is finite.
+  if ((bitcast<u32>(norm[0]) & 0x7fffffffu) >= 0x7f800000u) {
+    clip[0] = -1.0;
+    return;
+  }
+  clip[0] = min(1.0, p.limit / (norm[0] + 1e-6));
 }

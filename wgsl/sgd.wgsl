@@ -33,7 +33,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   if (i >= p.n / {{W}}u) { return; }
   var theta = params[i];
   var d = g[i];
-  if (p.clipped != 0u) { d *= clip[0]; }
+  if (p.clipped != 0u) {
+    if (clip[0] < 0.0) { return; } // the gradient is not finite: everything stays
+    d *= clip[0];
+  }
   if (i < p.decayed / {{W}}u) { d += p.l2 * theta; }
   if (p.buffered != 0u) {
     var b = d;

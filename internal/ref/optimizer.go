@@ -20,7 +20,8 @@ type AdamParams struct {
 //	m ← β₁m + (1 − β₁)g,  v ← β₂v + (1 − β₂)g²,  v̂ = v or the largest v so far
 //	p ← p − Shrink·p − Step·m / (√v̂·Root + Eps)
 //
-// with g multiplied by clip and, for Adam, L2·p added. The first Decayed
+// with g multiplied by clip and, for Adam, L2·p added. A negative clip leaves
+// everything as it is (see ClipScale). The first Decayed
 // elements take weight decay. Then target moves towards p by Rate, and g is
 // zeroed.
 func Adam(p AdamParams, params, g, m, v, vmax, target, clip []float64) {
@@ -32,6 +33,9 @@ func Adam(p AdamParams, params, g, m, v, vmax, target, clip []float64) {
 			}
 			d := g[i]
 			if p.Clipped != 0 {
+				if clip[0] < 0 {
+					continue
+				}
 				d *= clip[0]
 			}
 			d += l2 * params[i]
@@ -72,6 +76,9 @@ func SGD(p SGDParams, params, g, m, target, clip []float64) {
 		for i := lo; i < hi; i++ {
 			d := g[i]
 			if p.Clipped != 0 {
+				if clip[0] < 0 {
+					continue
+				}
 				d *= clip[0]
 			}
 			if i < int(p.Decayed) {
@@ -130,8 +137,13 @@ type ClipScaleParams struct {
 	Limit float64
 }
 
-// ClipScale is the factor that brings a gradient's norm down to Limit.
+// ClipScale is the factor that brings a gradient's norm down to Limit, or −1,
+// "no update", where the norm is not finite.
 func ClipScale(p ClipScaleParams, norm, clip []float64) {
+	if math.IsNaN(norm[0]) || math.IsInf(norm[0], 0) {
+		clip[0] = -1
+		return
+	}
 	// 1e-6 as in torch's clip_grad_norm_.
 	clip[0] = min(1, p.Limit/(norm[0]+1e-6))
 }

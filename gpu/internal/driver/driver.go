@@ -70,12 +70,10 @@ type Program struct {
 	Twin func(params []float64, bindings []ref.Buffer)
 }
 
-// Arg binds Len elements of Buffer from element Off. Key identifies the
-// binding (buffer, offset and length) among all of the device's.
+// Arg binds Len elements of Buffer from element Off.
 type Arg struct {
 	Buffer   Buffer
 	Off, Len int
-	Key      uint64
 }
 
 // Op is one dispatch. Its arguments and parameters lie in the plan.
