@@ -6,12 +6,12 @@
 Self-contained: numpy, scipy and torch on the CPU. The model, the masks and the step follow preset `default`
 (disjoint masks, random truncation, sin-cos positions in token order); loss terms and their formulas are in README.md.
 """
-import argparse, json, os, time
+import argparse, json, os, tempfile, time
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 p = argparse.ArgumentParser()
-p.add_argument("out"); p.add_argument("--name", default="base"); p.add_argument("--seed", type=int, default=0)
+p.add_argument("out"); p.add_argument("--name", default="base"); p.add_argument("--seed", type=int, default=0); p.add_argument("--cache", default=os.path.join(tempfile.gettempdir(), "study_cache"))
 g_ = p.add_argument_group("phantoms")
 g_.add_argument("--size", type=int, default=24); g_.add_argument("--small", type=float, default=.62); g_.add_argument("--noise", type=float, default=.35)
 g_.add_argument("--shift", type=float, default=.12); g_.add_argument("--angle", type=float, default=.25); g_.add_argument("--scale", type=float, nargs=2, default=[.85, 1.1])
@@ -24,9 +24,10 @@ m_.add_argument("--pw", type=int, default=32); m_.add_argument("--pd", type=int,
 m_.add_argument("--posscale", type=float, default=1.); m_.add_argument("--init", default="trunc", choices=["trunc", "xavier"])
 t_ = p.add_argument_group("training")
 t_.add_argument("--batch", type=int, default=16); t_.add_argument("--steps", type=int, default=400); t_.add_argument("--lr", type=float, default=1e-3); t_.add_argument("--wd", type=float, default=.05)
-t_.add_argument("--warm", type=float, default=.1); t_.add_argument("--ema", type=float, default=.99); t_.add_argument("--ema-end", type=float, default=1.)
+t_.add_argument("--beta2", type=float, default=.999); t_.add_argument("--warm", type=float, default=.1); t_.add_argument("--ema", type=float, default=.99); t_.add_argument("--ema-end", type=float, default=1.)
 t_.add_argument("--blocks", type=int, default=4); t_.add_argument("--tscale", type=float, nargs=2, default=[.15, .2]); t_.add_argument("--cscale", type=float, nargs=2, default=[.85, 1.])
 t_.add_argument("--tnorm", default="ln", choices=["ln", "ln-center", "ln-poscenter", "instance"])
+t_.add_argument("--jepa", type=float, default=1., help="weight of the prediction loss; 0 leaves the regularisers alone (a control)")
 for k in ("var", "cov", "sig", "varp", "covp", "sigp"): t_.add_argument("--" + k, type=float, default=0.)
 t_.add_argument("--sign", type=int, default=512, help="tokens that SIGReg on tokens looks at"); t_.add_argument("--proj", type=int, default=32)
 t_.add_argument("--gain", type=float, nargs=2, default=[1., 1.]); t_.add_argument("--probes", type=int, default=0, help="probe this many times on the way")
@@ -48,7 +49,7 @@ def phantom(cls, r):
     v = (v + a.noise * (t * a.texture + r.normal(size=(S,) * 3) * .7) * .5) * r.uniform(.6, 1.6) + r.uniform(-.3, .3)
     return ((v - v.mean()) / v.std()).astype(np.float32), L
 def phantoms(n, seed):
-    key = f"/tmp/study_cache/{n}-{seed}-" + "-".join(str(getattr(a, k)) for k in ("size", "small", "noise", "shift", "angle", "scale", "jitter", "big", "spine", "texture", "contrast")) + ".npz"
+    key = f"{a.cache}/{n}-{seed}-" + "-".join(str(getattr(a, k)) for k in ("size", "small", "noise", "shift", "angle", "scale", "jitter", "big", "spine", "texture", "contrast")) + ".npz"
     if os.path.exists(key): z = np.load(key); return z["x"], z["l"], z["y"]
     r = np.random.default_rng(seed); y = r.integers(0, 4, n); x, l = map(np.stack, zip(*[phantom(c, r) for c in y]))
     os.makedirs(os.path.dirname(key), exist_ok=True); np.savez(key, x=x, l=l, y=y); return x, l, y
@@ -133,13 +134,13 @@ def probe(m):
 X, L, y = phantoms(NT + NV + a.ntest, 1000 + a.seed); XP = torch.from_numpy(patches(X)); Y = torch.from_numpy(y); lp = patches(L)
 MAJ = torch.from_numpy(np.stack([(lp == c).mean(-1) for c in range(6)], -1).argmax(-1)); XT = torch.from_numpy(patches(phantoms(a.pool, 2000 + a.seed)[0])) if a.steps else None
 enc, pred = Encoder(), Predictor(); target = Encoder(); target.load_state_dict(enc.state_dict()); raw0, untrained = probe(enc)
-res = dict(name=a.name, seed=a.seed, args={k: v for k, v in vars(a).items() if k not in ("out", "name", "seed") and v != p.get_default(k)}, untrained=untrained, share=round(float((MAJ > 0).float().mean()), 3))
+res = dict(name=a.name, seed=a.seed, args={k: v for k, v in vars(a).items() if k not in ("out", "name", "seed", "cache") and v != p.get_default(k)}, untrained=untrained, share=round(float((MAJ > 0).float().mean()), 3))
 if not a.steps:
     raw = XP.mean(-1); acc, l2 = volume(raw); res["patch_means"] = dict(acc=round(float(acc.mean()), 3), l2=l2)
     t = np.eye(6)[MAJ[:NT].numpy()].mean(0).argmax(-1); res["position_only"] = np.round([2 * ((t == c) & (MAJ[NT + NV:].numpy() == c)).sum() / max(1, (t == c).sum() * a.ntest + (MAJ[NT + NV:].numpy() == c).sum()) for c in range(1, 6)], 3).tolist()
     print(json.dumps(res)); open(a.out, "a").write(json.dumps(res) + "\n"); raise SystemExit
 ps = [q for q in [*enc.parameters(), *pred.parameters()] if q.requires_grad]
-opt = torch.optim.AdamW([dict(params=[q for q in ps if q.ndim > 1]), dict(params=[q for q in ps if q.ndim <= 1], weight_decay=0)], lr=a.lr, weight_decay=a.wd)
+opt = torch.optim.AdamW([dict(params=[q for q in ps if q.ndim > 1]), dict(params=[q for q in ps if q.ndim <= 1], weight_decay=0)], lr=a.lr, weight_decay=a.wd, betas=(.9, a.beta2))
 pt, pe = [q.data for q in target.parameters()], [q.data for q in enc.parameters()]; center = None; losses, flops, curve, t0, spent = [], 0., [], time.time(), 0.
 def cost(T, D, d): return d * (24 * T * D * D + 4 * T * T * D)
 for s in range(a.steps):
@@ -151,7 +152,7 @@ for s in range(a.steps):
         if a.tnorm == "ln-poscenter": c = h.mean(0); center = c if center is None else .9 * center + .1 * c; h = h - center
         if a.tnorm == "instance": h = (h - h.mean(1, keepdim=True)) / (h.std(1, keepdim=True) + 1e-5)
         h = take(h.repeat(M, 1, 1), tgt.reshape(M * B, Lt))
-    zc = enc(x, ctx); jl = F.smooth_l1_loss(pred(zc, ctx, tgt), h); Z, ZM = zc.reshape(-1, a.width), zc.mean(1); loss = jl
+    zc = enc(x, ctx); jl = F.smooth_l1_loss(pred(zc, ctx, tgt), h); Z, ZM = zc.reshape(-1, a.width), zc.mean(1); loss = a.jepa * jl
     if a.var: loss = loss + a.var * variance(Z)
     if a.cov: loss = loss + a.cov * covariance(Z)
     if a.sig: loss = loss + a.sig * sigreg(Z[torch.randperm(len(Z))[:a.sign]])
