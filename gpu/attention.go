@@ -3,8 +3,10 @@ package gpu
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"wgjepa/internal/ref"
+	"wgjepa/wgsl"
 )
 
 var (
@@ -15,6 +17,85 @@ var (
 		ref.AttentionDelta(p, b[0].F, b[1].F, b[2].F)
 	})
 )
+
+// flash is attention without writing the scores: the three kernels for head
+// dimensions up to dim, in fours or scalar.
+type flash struct {
+	dim                    int
+	rows, gradRows         int // of a workgroup, forward and backward
+	forward, gradQ, gradKV [2]*kernel
+}
+
+// flashes are in increasing order of dim.
+var flashes = func() (all []flash) {
+	for _, dim := range []int{16, 32, 64, 96, 128, 192, 256} {
+		f := flash{dim: dim}
+		// Vectors in registers bound what one invocation may keep of a row: two
+		// of 64 elements forward, four of 32 backward.
+		f.rows = 64 / split(dim, 64)
+		f.gradRows = 64 / split(dim, 32)
+		for scalar := range 2 {
+			defines := func(split int) wgsl.Defines {
+				step := max(4, 16/split)
+				part := dim / 4 / split
+				shared, element := "0", "vec4<f32>"
+				if split > 1 {
+					shared = "1"
+				}
+				if scalar == 1 {
+					element = "f32"
+				}
+				return wgsl.Defines{"SCALAR": strconv.Itoa(scalar), "ELEMENT": element, "SHARED": shared, "PART": strconv.Itoa(part),
+					"SPLIT": strconv.Itoa(split), "STEP": strconv.Itoa(step), "TILE": strconv.Itoa(step * part * split), "PRODUCTS": strconv.Itoa(step * 64)}
+			}
+			name := func(kernel string) string {
+				if scalar == 1 {
+					kernel += "_scalar"
+				}
+				return fmt.Sprintf("%s_%d", kernel, dim)
+			}
+			f.forward[scalar] = register(name("attention"), "attention.wgsl", defines(split(dim, 64)), "qkv o lse", func(p ref.AttentionParams, b []ref.Buffer) {
+				ref.Attention(p, b[0].F, b[1].F, b[2].F)
+			})
+			f.gradQ[scalar] = register(name("attention_grad_q"), "attention_grad_q.wgsl", defines(split(dim, 32)), "qkv dout lse delta dqkv", func(p ref.AttentionParams, b []ref.Buffer) {
+				ref.AttentionGradQ(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F)
+			})
+			f.gradKV[scalar] = register(name("attention_grad_kv"), "attention_grad_kv.wgsl", defines(split(dim, 32)), "qkv dout lse delta dqkv", func(p ref.AttentionParams, b []ref.Buffer) {
+				ref.AttentionGradKV(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F)
+			})
+		}
+		all = append(all, f)
+	}
+	return all
+}()
+
+// split is the power of two of invocations that share a row of dim elements
+// when none may keep more than most.
+func split(dim, most int) int {
+	n := 1
+	for n*most < dim {
+		n *= 2
+	}
+	return n
+}
+
+// flashFor returns the kernels for these heads, or none where products of
+// whole matrices of scores serve better, or heads are too wide.
+func (e *Encoder) flashFor(p ref.AttentionParams) (f flash, scalar int, ok bool) {
+	scoreBytes := 4 * uint64(p.T) * uint64(p.T+3)
+	if e.d.tuning.registers && scoreBytes <= e.d.info.Limits.BindingSize {
+		return f, 0, false
+	}
+	if p.Dim%4 != 0 {
+		scalar = 1
+	}
+	for _, f = range flashes {
+		if int(p.Dim) <= f.dim {
+			return f, scalar, true
+		}
+	}
+	return f, 0, false
+}
 
 // attentionShape checks the tensors of Attention and returns its parameters.
 func attentionShape(name string, o, lse, qkv Tensor, heads int) ref.AttentionParams {
@@ -32,6 +113,10 @@ func attentionShape(name string, o, lse, qkv Tensor, heads int) ref.AttentionPar
 // log-sum-exp of each row of scaled scores for AttentionGrad.
 func (e *Encoder) Attention(o, lse, qkv Tensor, heads int) {
 	p := attentionShape("Attention", o, lse, qkv, heads)
+	if f, scalar, ok := e.flashFor(p); ok {
+		launch(e, f.forward[scalar], [3]int{ceil(int(p.T), f.rows), heads, int(p.Batch)}, p, qkv, o, lse)
+		return
+	}
 	e.eachScores(p, func(s scores) {
 		raw := s.times(s.matrix(), s.q(qkv), s.k(qkv).transposed())
 		raw.Scale = p.Scale
@@ -53,6 +138,12 @@ func (e *Encoder) AttentionGrad(dqkv, do, qkv, o, lse Tensor, heads int) {
 	}
 	delta := e.d.scratch("attention delta", lse.Len())
 	launch(e, attentionDelta, e.groups1(ceil(lse.Len(), 64)), p, do, o, delta)
+	if f, scalar, ok := e.flashFor(p); ok {
+		groups := [3]int{ceil(int(p.T), f.gradRows), heads, int(p.Batch)}
+		launch(e, f.gradQ[scalar], groups, p, qkv, do, lse, delta, dqkv)
+		launch(e, f.gradKV[scalar], groups, p, qkv, do, lse, delta, dqkv)
+		return
+	}
 	e.eachScores(p, func(s scores) {
 		prob := s.times(s.matrix(), s.q(qkv), s.k(qkv).transposed())
 		prob.Scale, prob.Epilogue = p.Scale, ref.EpilogueExp
@@ -228,7 +319,8 @@ var (
 				t.variants(func() {
 					for _, s := range [][4]int{
 						{1, 1, 1, 1}, {2, 7, 3, 5}, {1, 15, 2, 8}, {1, 16, 2, 4}, {2, 17, 1, 16}, {1, 31, 2, 24}, {2, 33, 2, 32},
-						{1, 63, 1, 12}, {1, 64, 2, 64}, {1, 65, 1, 80}, {1, 130, 1, 20}, {1, 20, 1, 256},
+						{1, 63, 1, 12}, {1, 64, 2, 64}, {1, 65, 1, 80}, {1, 130, 1, 20}, {2, 33, 1, 66}, {1, 9, 1, 110}, {1, 40, 1, 128},
+						{1, 17, 1, 192}, {1, 20, 1, 256}, {1, 5, 1, 260},
 					} {
 						attentionTrial(t, s[0], s[1], s[2], s[3], 1)
 					}
