@@ -146,7 +146,11 @@ func selfTest(c *console, d *gpu.Device) error {
 		for _, f := range r.Failed {
 			fmt.Fprintf(c.out, "FAIL  %s\n", f)
 		}
-		fmt.Fprintf(c.out, "kernels: %d cases, %d failed; nearest to its bound: %s, %.0f %% of it\n", total, len(r.Failed), worstName, 100*worst)
+		fmt.Fprintf(c.out, "kernels: %d cases, %d failed", total, len(r.Failed))
+		if worst > 0 {
+			fmt.Fprintf(c.out, "; nearest to its bound: %s, %.0f %% of it", worstName, 100*worst)
+		}
+		fmt.Fprintln(c.out)
 		fmt.Fprintf(c.out, "golden step: %d tensors, %d above their bound; nearest: %s %.2g of %.0e\n", len(rows), goldenFailed, row.Name, row.Error, row.Bound)
 	}
 	if !r.OK {

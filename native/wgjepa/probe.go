@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,6 +219,9 @@ func printTask(w io.Writer, t *evaluate.Task) {
 }
 
 func intervalText(i evaluate.Interval, sign bool) string {
+	if math.IsNaN(i.Value) {
+		return "-" // such as the Dice of a class that neither occurs nor is predicted
+	}
 	if sign {
 		return fmt.Sprintf("%+.3f (%+.3f to %+.3f)", i.Value, i.Low, i.High)
 	}

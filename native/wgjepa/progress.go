@@ -27,10 +27,11 @@ type bar struct {
 	err      io.Writer // the console's own, while lines go above the bar
 	start    time.Time
 	logged   time.Time
+	told     int64 // count of the last log line
 }
 
 // logEvery is the time between two log lines of a task.
-const logEvery = 5 * time.Second
+const logEvery = 10 * time.Second
 
 // bar begins to show a task of total parts, first of which are done.
 func (c *console) bar(name string, total, first int) *bar {
@@ -76,11 +77,12 @@ func (b *bar) set(n int) {
 
 // log writes a line where there is no bar.
 func (b *bar) log() {
-	if b.bar != nil || b.c.quiet {
+	done := b.count.Load()
+	if b.bar != nil || b.c.quiet || b.told == done {
 		return
 	}
-	b.logged = time.Now()
-	args := append([]any{"done", b.count.Load(), "of", b.total}, b.noted...)
+	b.logged, b.told = time.Now(), done
+	args := append([]any{"done", done, "of", b.total}, b.noted...)
 	b.c.logger().Info(b.name, append(args, "rate", b.rate(), "left", b.left())...)
 }
 

@@ -61,7 +61,7 @@ bit for bit as if nothing had happened.`,
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "folder of the run (default runs/NAME, after the data)")
 	f.IntVar(&o.checkpointEvery, "checkpoint-every", 100, "updates between two checkpoints; 0: only at the end or when interrupted")
-	f.IntVar(&o.probeEvery, "probe-every", 0, "updates between two looks at the health of held-out features; 0: twenty in all, negative: none")
+	f.IntVar(&o.probeEvery, "probe-every", 0, "updates between two looks at the health of held-out features; 0: ten in all, negative: none")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out")
 	f.BoolVar(&o.overwrite, "overwrite", false, "remove the run in --out and begin anew")
 	f.BoolVar(&o.pictures, "pictures", true, "draw curves, masks and features at the end")
@@ -156,6 +156,9 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 	}
 	t := &training{c: c, conf: conf, folder: folder, o: o, ds: ds}
 	split := ds.Split("train")
+	if len(split) == 0 {
+		return nil, fmt.Errorf("the split leaves none of %d samples to train on: lower data.val (%g) and data.test (%g)", ds.Len(), conf.Data.Val, conf.Data.Test)
+	}
 	loader, err := data.NewLoader(ds, data.LoaderOptions{Batch: conf.BatchSize, Seed: conf.Seed, Indices: split, Augment: conf.Augment()})
 	if err != nil {
 		return nil, err
@@ -265,7 +268,7 @@ func (t *training) run() error {
 	t.c.say("training: %d samples, %d updates, %d an epoch, in %s", len(t.ds.Split("train")), s.Total, s.StepsPerEpoch, t.folder)
 	every := t.o.probeEvery
 	if every == 0 {
-		every = max(1, s.Total/20)
+		every = max(1, s.Total/10)
 	}
 	ctx, stop := t.interrupted()
 	defer stop()
@@ -336,7 +339,7 @@ func finite(values ...float64) bool {
 }
 
 // healthSamples is the most held-out samples whose features are watched.
-const healthSamples = 256
+const healthSamples = 128
 
 // health looks at the features of held-out samples after update u.
 func (t *training) health(u int) error {

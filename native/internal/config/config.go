@@ -59,12 +59,12 @@ type Phantoms struct {
 
 // Probe says how features are read out and judged.
 type Probe struct {
-	Encoder       string    `toml:"encoder"`
-	Pooling       string    `toml:"pooling"`
-	Cs            []float64 `toml:"cs"`
-	LabelFraction float64   `toml:"label_fraction"`
-	DenseVolumes  int       `toml:"dense_volumes"`
-	Resamples     int       `toml:"resamples"`
+	Encoder       string    `toml:"encoder" json:"encoder"`
+	Pooling       string    `toml:"pooling" json:"pooling"`
+	Cs            []float64 `toml:"cs" json:"cs"`
+	LabelFraction float64   `toml:"label_fraction" json:"label_fraction"`
+	DenseVolumes  int       `toml:"dense_volumes" json:"dense_volumes"`
+	Resamples     int       `toml:"resamples" json:"resamples"`
 }
 
 // GeneratedData is the path that stands for phantoms, made in memory.
@@ -129,16 +129,19 @@ func Default(preset string) (Config, error) {
 // the size to bring samples to.
 func (c *Config) Options() data.Options {
 	d := &c.Data
-	size := d.Size
-	if len(size) == 0 {
-		size = c.Encoder.ImgSize
+	var size []int // nil: the files' own
+	switch {
+	case len(d.Size) > 0:
+		size = slices.Clone(d.Size)
+	case len(c.Encoder.ImgSize) > 0:
+		size = slices.Clone(c.Encoder.ImgSize)
 	}
 	cache := int64(d.CacheMiB) << 20
 	if cache == 0 {
 		cache = -1
 	}
 	return data.Options{
-		Size: slices.Clone(size), Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
+		Size: size, Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
 		FirstFrame: d.FirstFrame, ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
 		Split: &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Seed: d.SplitSeed},
 	}

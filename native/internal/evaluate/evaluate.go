@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"wgjepa/data"
+	"wgjepa/data/phantom"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
 	"wgjepa/native/internal/config"
@@ -107,18 +108,22 @@ type labels struct {
 }
 
 type evaluation struct {
-	ds     data.Dataset
-	o      config.Probe
-	seed   uint64
-	patch  []int
-	labels labels
-	result Result
+	ds      data.Dataset
+	o       config.Probe
+	seed    uint64
+	patch   []int
+	tissues []string // names of the voxel classes, where they are known
+	labels  labels
+	result  Result
 }
 
 // Run evaluates. progress is called after each batch with how many samples of
 // how many have been read.
 func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress func(done, total int)) (*Result, error) {
 	e := &evaluation{ds: ds, o: c.Probe, seed: c.Seed, patch: c.Encoder.PatchSize}
+	if slices.Contains(c.Data.Paths, config.GeneratedData) {
+		e.tissues = phantom.Tissues
+	}
 	if err := e.readLabels(); err != nil {
 		return nil, err
 	}
@@ -144,10 +149,6 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 		}
 	}
 	return &e.result, e.probe(f)
-}
-
-func (e *evaluation) note(format string, args ...any) {
-	e.result.Notes = append(e.result.Notes, fmt.Sprintf(format, args...))
 }
 
 // readLabels divides the samples and reads what labels they have.
@@ -320,18 +321,29 @@ func (e *evaluation) probe(f [2]*features) error {
 		}
 		e.result.Health.RankMe[i], e.result.Health.FeatureStd[i] = rank, std
 	}
-	if e.hasClasses() {
-		if err := e.classes(f); err != nil {
-			return fmt.Errorf("class: %w", err)
+	// What one question lacks does not spoil the others.
+	var failed []error
+	for _, task := range []struct {
+		name string
+		ask  func([2]*features) error
+		can  bool
+	}{
+		{"class", e.classes, e.hasClasses()},
+		{"dense", e.dense, len(e.labels.volumes[train]) > 0 && len(e.labels.volumes[test]) > 0},
+		{"volume", e.volume, true},
+	} {
+		if !task.can {
+			continue
+		}
+		if err := task.ask(f); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", task.name, err))
 		}
 	}
-	if len(e.labels.volumes[train]) > 0 && len(e.labels.volumes[test]) > 0 {
-		if err := e.dense(f); err != nil {
-			return fmt.Errorf("dense: %w", err)
-		}
+	if len(e.result.Tasks) == 0 {
+		return errors.Join(failed...)
 	}
-	if err := e.volume(f); err != nil {
-		return fmt.Errorf("volume: %w", err)
+	for _, err := range failed {
+		e.result.Notes = append(e.result.Notes, "not probed: "+err.Error())
 	}
 	return nil
 }
@@ -357,6 +369,26 @@ func labelled(x probe.Matrix, y []int) probe.Set {
 	return probe.Set{X: x.Select(rows), Y: kept}
 }
 
+// choose fits a classifier, its penalty chosen on validation; where validation
+// samples cannot judge, on a part of the training samples that is held out.
+func (e *evaluation) choose(task string, training, validation probe.Set) (*probe.Choice, error) {
+	seen := map[int]bool{}
+	for _, y := range training.Y {
+		seen[y] = true
+	}
+	for _, y := range validation.Y {
+		delete(seen, y)
+	}
+	if missing := len(seen); len(validation.Y) > 0 && missing > 0 {
+		n := fmt.Sprintf("%s: %d classes of the training samples are not among the validation samples: C was chosen on training samples held out", task, missing)
+		if !slices.Contains(e.result.Notes, n) {
+			e.result.Notes = append(e.result.Notes, n)
+		}
+		validation = probe.Set{}
+	}
+	return probe.Select(training, validation, e.o.Cs, e.seed)
+}
+
 func (e *evaluation) classes(f [2]*features) error {
 	t := Task{Name: "class", Classes: e.ds.Classes()}
 	k := len(t.Classes)
@@ -372,7 +404,7 @@ func (e *evaluation) classes(f [2]*features) error {
 		if len(sets[test].Y) == 0 {
 			return errors.New("no test sample has a class")
 		}
-		choice, err := probe.Select(sets[train], sets[val], e.o.Cs, e.seed)
+		choice, err := e.choose("class", sets[train], sets[val])
 		if err != nil {
 			return err
 		}
@@ -405,7 +437,7 @@ func (e *evaluation) dense(f [2]*features) error {
 		for s := range splitNames {
 			sets[s] = probe.Set{X: f[i].dense[s], Y: l.patch[s], Group: l.group[s]}
 		}
-		choice, err := probe.Select(sets[train], sets[val], e.o.Cs, e.seed)
+		choice, err := e.choose("dense", sets[train], sets[val])
 		if err != nil {
 			return err
 		}
@@ -443,7 +475,10 @@ func foregroundDice(c probe.Confusion) float64 {
 
 // tissue names a voxel class.
 func (e *evaluation) tissue(c int) string {
-	if c == 0 {
+	switch {
+	case c < len(e.tissues):
+		return e.tissues[c]
+	case c == 0:
 		return "background"
 	}
 	return fmt.Sprintf("class %d", c)
