@@ -1,4 +1,4 @@
-//go:build !js && cogentcore
+//go:build cgo && !js && cogentcore
 
 package wgpu
 

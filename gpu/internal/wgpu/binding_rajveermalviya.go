@@ -1,4 +1,4 @@
-//go:build !js && rajveermalviya && !cogentcore
+//go:build cgo && !js && rajveermalviya && !cogentcore
 
 package wgpu
 

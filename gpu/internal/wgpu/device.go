@@ -1,14 +1,15 @@
-//go:build !js
+//go:build cgo && !js
 
 // Package wgpu is the native driver: it replays plans on a GPU through
 // wgpu-native. One binding links into a binary: the default, or another by the
 // build tag cogentcore or rajveermalviya; a file for each holds what differs.
 //
-// The library aborts the process on some errors instead of reporting them: on
-// a submit that names a destroyed buffer, on a submit after the device was
-// lost. The driver therefore checks buffers and the device's state before each
-// call, never destroys a buffer that a cached bind group still names, and
-// counts a device as lost on the first sign of it.
+// Every call of the library that can be refused runs in an error scope of the
+// binding, so that mistakes and exhausted memory come back as errors. On the
+// others the library aborts the process: on a submit that names a destroyed
+// buffer, on a submit after the device was lost. The driver therefore checks
+// buffers and the device's state before each call, never destroys a buffer that
+// a bind group still names, and counts a device as lost on the first sign of it.
 package wgpu
 
 import (

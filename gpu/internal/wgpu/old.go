@@ -1,4 +1,4 @@
-//go:build !js && (cogentcore || rajveermalviya)
+//go:build cgo && !js && (cogentcore || rajveermalviya)
 
 package wgpu
 
@@ -32,8 +32,13 @@ func wait(d *libDevice) {
 	}
 }
 
-// waitFor waits for all submissions: these versions cannot tell about one.
-func waitFor(d *libDevice, _ *libQueue, _ *uint64) { wait(d) }
+// waitFor waits for all submissions now and then: these versions cannot wait
+// for one.
+func waitFor(d *libDevice, _ *libQueue, submission *uint64) {
+	if *submission%maxInFlight == 0 {
+		wait(d)
+	}
+}
 
 // mapRead waits for all submitted work and maps the first size bytes of a
 // staging buffer.

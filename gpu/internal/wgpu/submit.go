@@ -1,4 +1,4 @@
-//go:build !js
+//go:build cgo && !js
 
 package wgpu
 
@@ -12,11 +12,12 @@ import (
 
 const (
 	// maxOps is the number of dispatches of one command buffer. Longer plans
-	// are split, so that a driver's watchdog sees work in digestible pieces.
-	maxOps = 512
+	// are split (30 µs a piece), so that a slow GPU's watchdog, which allows
+	// one command buffer some 2 s, does not take it for hung.
+	maxOps = 128
 	// maxInFlight is how many submissions the host may be ahead of the device;
 	// without a bound a loop that never reads would pile up memory.
-	maxInFlight = 8
+	maxInFlight = 16
 	// maxGroups bounds the cache of bind groups.
 	maxGroups = 1 << 14
 )

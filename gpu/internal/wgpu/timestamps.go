@@ -1,4 +1,4 @@
-//go:build !js && !cogentcore && !rajveermalviya
+//go:build cgo && !js && !cogentcore && !rajveermalviya
 
 package wgpu
 
