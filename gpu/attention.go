@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	softmax = register("softmax", "softmax.wgsl", nil, "scores lse", func(p ref.SoftmaxParams, b []ref.Buffer) {
-		ref.Softmax(p, b[0].F, b[1].F)
+	softmax = register("softmax", "softmax.wgsl", nil, "scores lse inverse", func(p ref.SoftmaxParams, b []ref.Buffer) {
+		ref.Softmax(p, b[0].F, b[1].F, b[2].F)
 	})
 	attentionDelta = register("attention_delta", "attention_delta.wgsl", nil, "dout o delta", func(p ref.AttentionParams, b []ref.Buffer) {
 		ref.AttentionDelta(p, b[0].F, b[1].F, b[2].F)
@@ -122,9 +122,12 @@ func (e *Encoder) Attention(o, lse, qkv Tensor, heads int) {
 		raw.Scale = p.Scale
 		e.multiply(raw)
 		rows := s.samples * s.heads * s.t
+		inverse := e.d.scratch("attention inverse sums", rows)
 		launch(e, softmax, e.groups1(ceil(rows, 64)), ref.SoftmaxParams{
-			Rows: uint32(rows), Cols: p.T, Stride: uint32(s.stride), OffsetLSE: uint32(s.firstRow())}, s.memory, lse)
-		e.multiply(s.times(s.out(o), s.matrix(), s.v(qkv)))
+			Rows: uint32(rows), Cols: p.T, Stride: uint32(s.stride), OffsetLSE: uint32(s.firstRow())}, s.memory, lse, inverse)
+		weighted := s.times(s.out(o), s.matrix(), s.v(qkv))
+		weighted.Epilogue, weighted.vector = ref.EpilogueRowScale, inverse
+		e.multiply(weighted)
 	})
 }
 

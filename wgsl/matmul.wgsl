@@ -55,6 +55,7 @@ const gelu = 8u;
 const gelu_gradient = 16u;
 const exponential = 32u;
 const softmax_gradient = 64u;
+const row_scale = 128u;
 
 //#if SCALAR
 fn load_a(at: u32) -> vec4<f32> { return vec4<f32>(a[at], a[at + 1u], a[at + 2u], a[at + 3u]); }
@@ -109,23 +110,30 @@ fn bias_at(col: u32) -> vec4<f32> {
   return vec4<f32>(vector[col], vector[col + 1u], vector[col + 2u], vector[col + 3u]);
 }
 
-// finish writes four elements of row `row` of batch z from their sums.
-fn finish(z: u32, row: u32, col: u32, sums: vec4<f32>, biases: vec4<f32>) {
+// Where the batch's part of a, b and c begins.
+fn batch_a(z: u32) -> u32 { return p.offset_a + z / p.heads * p.batch_a + z % p.heads * p.head_a; }
+fn batch_b(z: u32) -> u32 { return p.offset_b + z / p.heads * p.batch_b + z % p.heads * p.head_b; }
+fn batch_c(z: u32) -> u32 { return p.offset_c + z / p.heads * p.batch_c + z % p.heads * p.head_c; }
+
+// finish writes four elements of c from their sums; origin is where c's batch
+// begins, at_vector where the batch's values for rows begin.
+fn finish(origin: u32, row: u32, col: u32, sums: vec4<f32>, biases: vec4<f32>, at_vector: u32) {
   if (row >= p.m || col >= p.n) { return; }
-  let at = p.offset_c + (z / p.heads) * p.batch_c + (z % p.heads) * p.head_c + row * p.row_c + col;
+  let at = origin + row * p.row_c + col;
   let n = p.n - col;
   var v = sums * p.scale + biases;
-  if ((p.epilogue & softmax_gradient) != 0u) {
-    v = (sums - vector[p.offset_vector + z * p.m + row]) * load_c(at) * p.scale;
+  if (p.epilogue > bias) {
+    if ((p.epilogue & softmax_gradient) != 0u) { v = (sums - vector[at_vector + row]) * load_c(at) * p.scale; }
+    if ((p.epilogue & exponential) != 0u) { v = exp(v - vector[at_vector + row]); }
+    if ((p.epilogue & row_scale) != 0u) { v *= vector[at_vector + row]; }
+    if ((p.epilogue & add) != 0u) { v += load_c(at); }
+    if ((p.epilogue & residual) != 0u) { v += load_extra(at); }
+    if ((p.epilogue & gelu) != 0u) {
+      store_extra(at, n, v);
+      v = v * normal_cdf(v);
+    }
+    if ((p.epilogue & gelu_gradient) != 0u) { v = v * gelu_grad(load_extra(at)); }
   }
-  if ((p.epilogue & exponential) != 0u) { v = exp(v - vector[p.offset_vector + z * p.m + row]); }
-  if ((p.epilogue & add) != 0u) { v += load_c(at); }
-  if ((p.epilogue & residual) != 0u) { v += load_extra(at); }
-  if ((p.epilogue & gelu) != 0u) {
-    store_extra(at, n, v);
-    v = v * normal_cdf(v);
-  }
-  if ((p.epilogue & gelu_gradient) != 0u) { v = v * gelu_grad(load_extra(at)); }
   store_c(at, n, v);
 }
 
@@ -141,8 +149,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocatio
   let z = group.z;
   let row = group.x * rows4 * 4u;
   let col = group.y * 64u;
-  let at_a = p.offset_a + (z / p.heads) * p.batch_a + (z % p.heads) * p.head_a;
-  let at_b = p.offset_b + (z / p.heads) * p.batch_b + (z % p.heads) * p.head_b;
+  let at_a = batch_a(z);
+  let at_b = batch_b(z);
   let k = select(p.k, p.last_k, z + 1u == p.batches);
   //#for G {{FOURS}}
   //#for I 4
@@ -208,6 +216,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocatio
     workgroupBarrier();
   }
   let at = col + local.x * 4u;
+  let at_c = batch_c(z);
+  let at_vector = p.offset_vector + z * p.m;
   let biases = bias_at(at);
   // Written out, the epilogue would be most of the kernel.
   for (var i = 0u; i < 4u; i++) {
@@ -218,7 +228,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocatio
       if (g == {{G}}u && i == {{I}}u) { sums = s{{G}}_{{I}}; }
       //#end
       //#end
-      finish(z, row + g * 64u + local.y * 4u + i, at, sums, biases);
+      finish(at_c, row + g * 64u + local.y * 4u + i, at, sums, biases, at_vector);
     }
   }
 }
@@ -228,8 +238,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let z = group.z;
   let row = group.x * 4u * {{GROUP}}u;
   let col = (group.y * 8u + local.x) * {{COLS}}u * 4u;
-  let at_a = p.offset_a + (z / p.heads) * p.batch_a + (z % p.heads) * p.head_a;
-  let at_b = p.offset_b + (z / p.heads) * p.batch_b + (z % p.heads) * p.head_b;
+  let at_a = batch_a(z);
+  let at_b = batch_b(z);
   let k = select(p.k, p.last_k, z + 1u == p.batches);
   //#for G 4
   //#for I {{GROUP}}
@@ -321,6 +331,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   }
   // The epilogue is a loop that picks sums: written out for each of them it
   // would be most of the kernel, and picked from an array slow to compile.
+  let at_c = batch_c(z);
+  let at_vector = p.offset_vector + z * p.m;
   for (var q = 0u; q < {{COLS}}u; q++) {
     let at = col + q * 4u;
     let biases = bias_at(at);
@@ -338,7 +350,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
         //#for G 4
         if (g == {{G}}u) { sums = t{{G}}; }
         //#end
-        finish(z, row + g * {{ROW_G}}u + i * {{ROW_I}}u, at, sums, biases);
+        finish(at_c, row + g * {{ROW_G}}u + i * {{ROW_I}}u, at, sums, biases, at_vector);
       }
     }
   }

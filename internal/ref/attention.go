@@ -26,6 +26,18 @@ func (h head) k(i int) int { return h.q(i) + h.width }
 func (h head) v(i int) int { return h.q(i) + 2*h.width }
 func (h head) o(i int) int { return h.out + i*h.width }
 
+func logSumExp(row []float64) float64 {
+	top := math.Inf(-1)
+	for _, s := range row {
+		top = max(top, s)
+	}
+	sum := 0.0
+	for _, s := range row {
+		sum += math.Exp(s - top)
+	}
+	return top + math.Log(sum)
+}
+
 func dot(a, b []float64) float64 {
 	sum := 0.0
 	for i, v := range a {

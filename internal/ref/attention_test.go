@@ -14,10 +14,11 @@ func attentionParams(batch, t, heads, dim int) AttentionParams {
 
 func TestSoftmax(t *testing.T) {
 	scores := []float64{0, math.Log(3), 7, 1000, 1000, 7}
-	lse := make([]float64, 3)
-	Softmax(SoftmaxParams{Rows: 2, Cols: 2, Stride: 3, OffsetLSE: 1}, scores, lse)
-	require.InDeltaSlice(t, []float64{0.25, 0.75, 7, 0.5, 0.5, 7}, scores, 1e-13) // a log-sum-exp of 1000 has a spacing of 1.1e-13
-	require.InDeltaSlice(t, []float64{0, math.Log(4), 1000 + math.Ln2}, lse, 1e-13)
+	lse, inverse := make([]float64, 3), make([]float64, 2)
+	Softmax(SoftmaxParams{Rows: 2, Cols: 2, Stride: 3, OffsetLSE: 1}, scores, lse, inverse)
+	require.InDeltaSlice(t, []float64{1. / 3, 1, 7, 1, 1, 7}, scores, 1e-15)
+	require.InDeltaSlice(t, []float64{0.75, 0.5}, inverse, 1e-15)
+	require.InDeltaSlice(t, []float64{0, math.Log(4), 1000 + math.Ln2}, lse, 1e-13) // 1000 has a spacing of 1.1e-13
 }
 
 // TestAttentionIsAnAverage has equal keys, so that every output is the mean of

@@ -12,6 +12,7 @@ const (
 	EpilogueGELUGrad                // multiply by the derivative of GELU at extra
 	EpilogueExp                     // write exp(sum − vector[i]): probabilities from scores and log-sum-exp
 	EpilogueSoftmaxGrad             // multiply (sum − vector[i]) by what c holds and by Scale
+	EpilogueRowScale                // multiply by vector[i]
 )
 
 // MatmulParams mirrors matmul.wgsl. Batch z is sample z / Heads, head
@@ -61,6 +62,8 @@ func Matmul(p MatmulParams, a, b, c, vector, extra []float64) {
 					v += vector[j]
 				}
 				switch {
+				case p.Epilogue&EpilogueRowScale != 0:
+					v *= vector[int(p.OffsetVector)+zi]
 				case p.Epilogue&EpilogueAdd != 0:
 					v += c[at]
 				case p.Epilogue&EpilogueResidual != 0:

@@ -99,6 +99,7 @@ func TestMatmulEpilogues(t *testing.T) {
 		{"bias residual", EpilogueBias | EpilogueResidual, bias, other, func(i, j, at int) float64 { return 0.5*sums[at] + bias[j] + other[at] }},
 		{"gelu grad", EpilogueGELUGrad, nil, other, func(i, j, at int) float64 { return 0.5 * sums[at] * GELUGrad(other[at]) }},
 		{"exp", EpilogueExp, other, nil, func(i, j, at int) float64 { return math.Exp(0.5*sums[at] - other[2+i]) }},
+		{"row scale", EpilogueRowScale, other, nil, func(i, j, at int) float64 { return 0.5 * sums[at] * other[2+i] }},
 		{"softmax grad", EpilogueSoftmaxGrad, other, nil, func(i, j, at int) float64 { return 0.5 * (sums[at] - other[2+i]) * before[at] }},
 	} {
 		p := wholeMatmul(m, n, k, false, false)

@@ -9,29 +9,24 @@ type SoftmaxParams struct {
 	OffsetLSE  uint32 // where lse begins
 }
 
-// Softmax replaces each row of scores by its softmax and keeps the logarithm
-// of the sum of its exponentials.
-func Softmax(p SoftmaxParams, scores, lse []float64) {
+// Softmax replaces each row of scores by the exponentials of what lies below
+// its largest score. Divided by their sum these are the row's softmax: inverse
+// keeps one over the sum, lse the logarithm of the sum of the scores'
+// exponentials.
+func Softmax(p SoftmaxParams, scores, lse, inverse []float64) {
 	Parallel(int(p.Rows), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			row := scores[i*int(p.Stride):][:p.Cols]
-			l := logSumExp(row)
-			for j, s := range row {
-				row[j] = math.Exp(s - l)
+			top, sum := math.Inf(-1), 0.0
+			for _, s := range row {
+				top = max(top, s)
 			}
-			lse[int(p.OffsetLSE)+i] = l
+			for j, s := range row {
+				row[j] = math.Exp(s - top)
+				sum += row[j]
+			}
+			lse[int(p.OffsetLSE)+i] = top + math.Log(sum)
+			inverse[i] = 1 / sum
 		}
 	})
-}
-
-func logSumExp(row []float64) float64 {
-	top := math.Inf(-1)
-	for _, s := range row {
-		top = max(top, s)
-	}
-	sum := 0.0
-	for _, s := range row {
-		sum += math.Exp(s - top)
-	}
-	return top + math.Log(sum)
 }
