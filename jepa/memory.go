@@ -26,7 +26,7 @@ func (m Memory) Total() uint64 {
 func (m Memory) Fixed() uint64 { return m.Weights + m.Gradients + m.Optimizer }
 
 // EstimateMemory says what training c would allocate on an adapter: it lays the
-// trainer out and records its first steps on a device that only counts. An
+// trainer out and records its longest step on a device that only counts. An
 // error that wraps gpu.ErrMemory names the tensor that the adapter's limits do
 // not allow.
 func EstimateMemory(info gpu.Info, c Config) (Memory, error) {
@@ -78,12 +78,8 @@ func EstimateMemory(info gpu.Info, c Config) (Memory, error) {
 	if info.Memory > 0 && allocated > info.Memory {
 		return m, nil // without scratch, which would not change the answer
 	}
-	// Masks differ from step to step, and scratch memory grows with the longest.
-	x := make([]float32, t.x.Len())
-	for range 8 {
-		if err := t.Step(x); err != nil {
-			return m, fmt.Errorf("jepa: estimate: %w", err)
-		}
+	if err := t.reserve(sampler.MaxContext(), sampler.MaxTarget()); err != nil {
+		return m, fmt.Errorf("jepa: %w", err)
 	}
 	m.Scratch = d.Allocated() - allocated
 	return m, nil

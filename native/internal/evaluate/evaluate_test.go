@@ -1,0 +1,148 @@
+package evaluate
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"wgjepa/data"
+	"wgjepa/gpu"
+	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
+	"wgjepa/native/internal/config"
+)
+
+// torsos opens generated volumes with a tiny encoder.
+func torsos(t *testing.T, set string) (data.Dataset, *config.Config) {
+	t.Helper()
+	c, err := config.Parse(config.Text{Name: "test", TOML: []byte(`
+batch_size = 4
+predictor_embed_dim = 12
+predictor_depth = 1
+min_keep = 1
+[encoder]
+embed_dim = 12
+depth = 1
+num_heads = 2
+patch_size = [4]
+[data]
+paths = ["phantoms"]
+val = 16
+test = 24
+[data.phantoms]
+count = 80
+size = 16
+[probe]
+resamples = 200
+`)}, config.Text{Name: "test", TOML: []byte(set)})
+	require.NoError(t, err)
+	ds, _, err := c.Open()
+	require.NoError(t, err)
+	channels, size := ds.Shape()
+	require.NoError(t, c.Complete(channels, size))
+	return ds, &c
+}
+
+func untrained(d *gpu.Device, c *config.Config, seed uint64) Encoder {
+	return func() (*jepa.Features, error) {
+		conf := c.Config
+		conf.Seed = seed
+		return jepa.UntrainedFeatures(d, conf, conf.BatchSize)
+	}
+}
+
+func TestSameEncoderHasNoDifference(t *testing.T) {
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	ds, c := torsos(t, "probe.pooling = 'mean+std'")
+	seen := 0
+	r, err := Run(ds, c, untrained(d, c, 3), untrained(d, c, 3), func(done, total int) {
+		require.Equal(t, 160, total)
+		require.Greater(t, done, seen)
+		seen = done
+	})
+	require.NoError(t, err)
+	require.Equal(t, 160, seen)
+	names := map[string]bool{}
+	for _, task := range r.Tasks {
+		names[task.Name] = true
+		require.Equal(t, [3]int{40, 16, 24}, task.Units)
+		require.NotEmpty(t, task.Scores)
+		for _, s := range task.Scores {
+			if !math.IsNaN(s.Trained.Value) {
+				require.Equal(t, s.Trained, s.Untrained, s.Metric)
+				require.Zero(t, s.Difference.Value)
+				require.LessOrEqual(t, s.Trained.Low, s.Trained.Value)
+				require.GreaterOrEqual(t, s.Trained.High, s.Trained.Value)
+			}
+			require.Equal(t, task.Name == "dense", s.PositionOnly != nil)
+		}
+	}
+	require.Equal(t, map[string]bool{"class": true, "dense": true, "volume": true}, names)
+	require.Equal(t, r.Health.RankMe[0], r.Health.RankMe[1])
+	_, err = json.Marshal(r)
+	require.NoError(t, err, "not even NaN spoils the JSON")
+}
+
+func TestLabelFraction(t *testing.T) {
+	ds, c := torsos(t, "probe.label_fraction = 0.5\nprobe.dense_volumes = 7")
+	e := &evaluation{ds: ds, o: c.Probe, seed: 1, patch: c.Encoder.PatchSize}
+	require.NoError(t, e.readLabels())
+	all := map[int]int{}
+	for _, id := range ds.Split("train") {
+		class, _ := ds.Label(id)
+		all[class]++
+	}
+	kept := map[int]int{}
+	for _, class := range e.labels.class[train] {
+		kept[class]++
+	}
+	for class, n := range all {
+		require.Equal(t, (n+1)/2, kept[class], "class %d", class)
+	}
+	require.Len(t, e.labels.ids[val], 16, "validation and test keep all their labels")
+	require.Len(t, e.labels.volumes[train], 7)
+	require.Len(t, e.labels.patch[train], 7*64)
+	require.IsNonDecreasing(t, e.labels.ids[train])
+
+	again := &evaluation{ds: ds, o: c.Probe, seed: 1, patch: c.Encoder.PatchSize}
+	require.NoError(t, again.readLabels())
+	require.Equal(t, e.labels, again.labels, "a function of the seed")
+}
+
+func TestPositionOnly(t *testing.T) {
+	e := &evaluation{}
+	e.labels.patch[train] = []int{0, 1, 0, 2, 0, 1} // three volumes of two patches
+	e.labels.patch[test] = []int{2, 2, 0, 1}
+	e.labels.volumes[test] = []int{0, 1}
+	require.Equal(t, []int{0, 1, 0, 1}, e.positionOnly(3))
+}
+
+func TestPool(t *testing.T) {
+	z := []float32{1, 10, 3, 10} // (P 2, D 2)
+	mean, both := make([]float32, 2), make([]float32, 4)
+	pool(mean, z, 2)
+	require.Equal(t, []float32{2, 10}, mean)
+	pool(both, z, 2)
+	require.Equal(t, []float32{2, 10, 1, 0}, both)
+}
+
+// TestNoLabels: data without labels are refused before any feature is computed.
+func TestNoLabels(t *testing.T) {
+	ds, c := torsos(t, "")
+	_, err := Run(unlabelled{ds}, c, nil, nil, nil)
+	require.ErrorContains(t, err, "no labels to probe")
+}
+
+type unlabelled struct{ data.Dataset }
+
+func (unlabelled) Label(int) (int, bool)                  { return 0, false }
+func (unlabelled) VoxelClasses() int                      { return 0 }
+func (unlabelled) VoxelLabels(int, []uint8) (bool, error) { return false, nil }
+
+func TestForegroundDice(t *testing.T) {
+	require.InDelta(t, 1.0, foregroundDice(probe.Confusion{{5, 0, 0}, {0, 3, 0}, {0, 0, 0}}), 1e-12, "a class that does not occur does not count")
+}
