@@ -44,7 +44,6 @@ kernel. --json prints one object a line.`,
 				}
 			}
 			if only == "" || only == "step" {
-				rows++
 				return benchStep(c, d, seconds)
 			}
 			if rows == 0 {

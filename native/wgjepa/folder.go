@@ -10,12 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/jepa"
-	"wgjepa/native/internal/config"
 )
 
 // Files of a run's folder, besides jepa's.
@@ -92,18 +92,6 @@ func (r runFolder) writeSplit(ds data.Dataset) error {
 	return r.write(splitFile, []byte(b.String()))
 }
 
-// readConfig reads the configuration of the run.
-func (r runFolder) readConfig() (config.Config, error) {
-	text, err := os.ReadFile(r.path(configFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return config.Config{}, fmt.Errorf("%s holds no run: there is no %s in it", r, configFile)
-	}
-	if err != nil {
-		return config.Config{}, err
-	}
-	return config.Parse(config.Text{Name: r.path(configFile), TOML: text})
-}
-
 // metric is one line of the metrics file: figures of a step, or of the health
 // of the encoder's features after it.
 type metric struct {
@@ -135,30 +123,30 @@ type metrics struct {
 	w *bufio.Writer
 }
 
-// openMetrics opens the file to append to, cut after step.
-func (r runFolder) openMetrics(step int) (*metrics, error) {
+// openMetrics opens the file to append to, cut after step, and returns what it
+// keeps.
+func (r runFolder) openMetrics(step int) (*metrics, []metric, error) {
 	kept, err := r.readMetrics()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
+	kept = slices.DeleteFunc(kept, func(m metric) bool { return m.step() > step })
 	var b strings.Builder
 	for _, m := range kept {
-		if m.step() <= step {
-			line, err := json.Marshal(m)
-			if err != nil {
-				return nil, err
-			}
-			b.Write(append(line, '\n'))
+		line, err := json.Marshal(m)
+		if err != nil {
+			return nil, nil, err
 		}
+		b.Write(append(line, '\n'))
 	}
 	if err := r.write(metricsFile, []byte(b.String())); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f, err := os.OpenFile(r.path(metricsFile), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &metrics{f, bufio.NewWriter(f)}, nil
+	return &metrics{f, bufio.NewWriter(f)}, kept, nil
 }
 
 // add appends an entry; it is written at once, so that a watcher sees it.

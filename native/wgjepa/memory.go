@@ -33,7 +33,10 @@ func freeMemory() uint64 {
 // what training needs, or refuses and says what to change.
 func checkMemory(c *console, info gpu.Info, config jepa.Config) error {
 	if info.Kind == gpu.Twins || info.Kind == gpu.Software {
-		info.Memory = freeMemory()
+		// Memory that others use is not there to be had.
+		if free := freeMemory(); info.Memory == 0 || free > 0 && free < info.Memory {
+			info.Memory = free
+		}
 	}
 	m, err := jepa.EstimateMemory(info, config)
 	if errors.Is(err, gpu.ErrMemory) {

@@ -45,7 +45,7 @@ func (c *console) bar(name string, total, first int) *bar {
 	b.bar = b.progress.AddBar(int64(total),
 		mpb.PrependDecorators(decor.Name(name+" "), decor.CountersNoUnit("%d/%d", decor.WCSyncSpace)),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-			return fmt.Sprintf(" %s  %s%s", b.rate(), b.left(), *b.text.Load())
+			return fmt.Sprintf(" %s, %s left%s", b.rate(), b.left(), *b.text.Load())
 		})))
 	b.bar.SetCurrent(int64(first))
 	c.err = b.progress // lines go above the bar

@@ -58,7 +58,7 @@ func TestStories(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode,
+			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode, "sleep": sleep,
 		},
 	})
 }
@@ -156,6 +156,13 @@ func killResume(ts *testscript.TestScript, _ bool, args []string) {
 			landed++
 		}
 	}
+}
+
+// sleep N waits for milliseconds.
+func sleep(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	time.Sleep(time.Duration(n) * time.Millisecond)
 }
 
 // jsonLines FILE COUNT checks that a file is JSON objects, at least COUNT, and

@@ -197,8 +197,14 @@ func (t *training) openFolder() error {
 			return err
 		}
 	}
+	var before []metric
 	var err error
-	t.metrics, err = t.folder.openMetrics(t.trainer.Updates())
+	t.metrics, before, err = t.folder.openMetrics(t.trainer.Updates())
+	for _, m := range before {
+		if m.Stats != nil {
+			t.alarm.Watch(*m.Stats) // so that it knows how the run began
+		}
+	}
 	return err
 }
 
