@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/stretchr/testify/require"
 
 	"wgjepa/checkpoint"
 	"wgjepa/gpu"
@@ -236,10 +235,4 @@ func setByte(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	content[len(content)-at] ^= 0x40
 	ts.Check(os.WriteFile(path, content, 0o644))
-}
-
-func TestQuote(t *testing.T) {
-	for in, want := range map[string]string{"runs/a": "runs/a", "": "''", "my run": "'my run'", "it's": `'it'\''s'`} {
-		require.Equal(t, want, quote(in))
-	}
 }
