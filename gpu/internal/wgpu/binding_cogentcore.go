@@ -41,8 +41,8 @@ func enumerate(b lib.InstanceBackend) []*libAdapter {
 }
 
 // features that kernels may ask for, by the names of the WebGPU specification.
+// Adapters have f16 and subgroups too, but this version's WGSL does not.
 var features = map[lib.FeatureName]string{
-	lib.FeatureNameShaderF16:      "shader-f16",
 	lib.FeatureNameTimestampQuery: "timestamp-query",
 }
 

@@ -158,6 +158,7 @@ func newPipeline(d *libDevice, p *driver.Program) (*libPipeline, *libLayout, err
 	}
 	layout, err := d.TryCreatePipelineLayout(&lib.PipelineLayoutDescriptor{Label: p.Name, BindGroupLayouts: []*lib.BindGroupLayout{group}})
 	if err != nil {
+		group.Release()
 		return nil, nil, err
 	}
 	defer layout.Release()
@@ -165,7 +166,11 @@ func newPipeline(d *libDevice, p *driver.Program) (*libPipeline, *libLayout, err
 		Label: p.Name, Layout: layout,
 		Compute: lib.ProgrammableStageDescriptor{Module: module, EntryPoint: "main"},
 	})
-	return pipeline, group, err
+	if err != nil {
+		group.Release()
+		return nil, nil, err
+	}
+	return pipeline, group, nil
 }
 
 func newGroup(d *libDevice, label string, layout *libLayout, slots []slot) (*libGroup, error) {

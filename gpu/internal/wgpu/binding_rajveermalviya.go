@@ -41,8 +41,8 @@ func enumerate(b lib.InstanceBackend) []*libAdapter {
 }
 
 // features that kernels may ask for, by the names of the WebGPU specification.
+// Adapters have f16 and subgroups too, but this version's WGSL does not.
 var features = map[lib.FeatureName]string{
-	lib.FeatureName_ShaderF16:      "shader-f16",
 	lib.FeatureName_TimestampQuery: "timestamp-query",
 }
 

@@ -296,6 +296,31 @@ func TestShaderErrors(t *testing.T) {
 	requireAll(t, d, dst, 64, 1)
 }
 
+// TestFeatures runs what the adapter says it has beyond the core.
+func TestFeatures(t *testing.T) {
+	d := open(t)
+	for name, c := range map[string]struct {
+		text string
+		want float32
+	}{
+		"shader-f16": {"enable f16;\n" + strings.Replace(axpyText, "p.scale * src[id.x]", "f32(f16(p.scale) * f16(src[id.x]))", 1), 1},
+		"subgroups":  {strings.Replace(axpyText, "p.scale * src[id.x]", "subgroupMax(p.scale * src[id.x])", 1), 1},
+	} {
+		if !slices.Contains(d.info.Features, name) {
+			t.Logf("%s has no %s", d.info.Name, name)
+			continue
+		}
+		dst, src := pair(t, d, 64)
+		variant := program(len(d.pipelines), name, c.text)
+		require.NoError(t, d.Compile([]*driver.Program{variant}))
+		var p driver.Plan
+		add(&p, dst, src, 0, 64, 1, 0)
+		p.Ops[0].Program = variant
+		require.NoError(t, d.Submit(&p))
+		requireAll(t, d, dst, 64, c.want)
+	}
+}
+
 // TestCompileSideBySide compiles many programs at once; a mistake in one is
 // reported of that one.
 func TestCompileSideBySide(t *testing.T) {
