@@ -193,7 +193,7 @@ func (s scores) firstRow() int { return (s.sample*s.allHeads + s.head) * s.t }
 
 func (s scores) matrix() strided {
 	size := s.t * s.stride
-	return strided{s.memory, 0, s.stride, 1, s.heads * size, size}
+	return strided{Tensor: s.memory, row: s.stride, col: 1, sample: s.heads * size, head: size}
 }
 
 func (s scores) q(qkv Tensor) strided { return s.part(qkv, 0) }
@@ -202,12 +202,12 @@ func (s scores) v(qkv Tensor) strided { return s.part(qkv, 2) }
 
 func (s scores) part(qkv Tensor, i int) strided {
 	sample := s.t * 3 * s.width
-	return strided{qkv, s.sample*sample + i*s.width + s.head*s.dim, 3 * s.width, 1, sample, s.dim}
+	return strided{Tensor: qkv, offset: s.sample*sample + i*s.width + s.head*s.dim, row: 3 * s.width, col: 1, sample: sample, head: s.dim}
 }
 
 func (s scores) out(o Tensor) strided {
 	sample := s.t * s.width
-	return strided{o, s.sample*sample + s.head*s.dim, s.width, 1, sample, s.dim}
+	return strided{Tensor: o, offset: s.sample*sample + s.head*s.dim, row: s.width, col: 1, sample: sample, head: s.dim}
 }
 
 // times is the product c = a·b for these heads; one side of each is t long,

@@ -5,44 +5,70 @@ import (
 	"maps"
 	"math"
 	"strconv"
+	"strings"
 
 	"wgjepa/internal/ref"
 	"wgjepa/wgsl"
 )
 
-// matmulKernels are the kernels of every tile, for operands transposed or not,
-// in fours or scalar.
-var matmulKernels = func() (all [tiles][2][2][2]*kernel) {
+// matmulKernels are the kernels of every tile and epilogue, for operands
+// transposed or not, in fours or scalar; nil where nothing needs one.
+var matmulKernels = func() (all [tiles][epilogues][2][2][2]*kernel) {
 	for tile, chosen := range [tiles]wgsl.Defines{
 		sharedRegisters: {"GROUP": "8", "COLS": "1", "SUBGROUPS": "1"},
 		registers:       {"GROUP": "4", "COLS": "2"},
 		squareTile:      {"TILE": "1", "FOURS": "1", "TILE_A": "272"},
 		tallTile:        {"TILE": "1", "FOURS": "2", "TILE_A": "528"},
 	} {
-		for i := range 8 {
-			ta, tb, scalar := i&1, i>>1&1, i>>2
-			if ta == 1 && tb == 1 {
-				continue // nothing needs it
+		for epilogue, layouts := range [epilogues][]string{plain: {"nn", "nt", "tn"}, mixed: {"nn", "nt", "tn"}, gelu: {"nt"}, geluGradient: {"nn"}} {
+			for _, layout := range layouts {
+				for scalar := range 2 {
+					d := wgsl.Defines{"TILE": "0", "FOURS": "0", "TILE_A": "0", "GROUP": "0", "COLS": "0", "SUBGROUPS": "0",
+						"PLAIN": "0", "MIXED": "0", "GELU": "0", "GELU_GRADIENT": "0", "TRANSPOSE_A": "0", "TRANSPOSE_B": "0",
+						"SCALAR": strconv.Itoa(scalar), "ELEMENT": [2]string{"vec4<f32>", "f32"}[scalar], "ROW_G": chosen["GROUP"], "ROW_I": "1"}
+					maps.Copy(d, chosen)
+					d[epilogueNames[epilogue]] = "1"
+					ta, tb := strings.Index(layout, "tn")+1, strings.Index(layout, "nt")+1
+					d["TRANSPOSE_A"], d["TRANSPOSE_B"] = strconv.Itoa(ta), strconv.Itoa(tb)
+					if tile >= squareTile {
+						d["ROW_G"] = "0"
+					} else if ta == 1 && tile == sharedRegisters {
+						d["ROW_G"], d["ROW_I"] = "1", "4" // one read of a spans four rows
+					}
+					name := fmt.Sprintf("matmul_%s_%s_%dx%d%s", layout, strings.ToLower(epilogueNames[epilogue]), tileSize[tile][0], tileSize[tile][1], [2]string{"", "_scalar"}[scalar])
+					all[tile][epilogue][ta][tb][scalar] = register(name, "matmul.wgsl", d, "a b c vector extra", func(p ref.MatmulParams, b []ref.Buffer) {
+						ref.Matmul(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F)
+					})
+				}
 			}
-			d := wgsl.Defines{"TILE": "0", "FOURS": "0", "TILE_A": "0", "GROUP": "0", "COLS": "0", "SUBGROUPS": "0",
-				"TRANSPOSE_A": strconv.Itoa(ta), "TRANSPOSE_B": strconv.Itoa(tb), "SCALAR": strconv.Itoa(scalar), "ELEMENT": "vec4<f32>"}
-			maps.Copy(d, chosen)
-			d["ROW_G"], d["ROW_I"] = d["GROUP"], "1"
-			if ta == 1 && tile == sharedRegisters {
-				d["ROW_G"], d["ROW_I"] = "1", "4" // one read of a spans four rows
-			}
-			name := fmt.Sprintf("matmul_%s%s_%dx%d", "nt"[ta:ta+1], "nt"[tb:tb+1], tileSize[tile][0], tileSize[tile][1])
-			if scalar == 1 {
-				d["ELEMENT"] = "f32"
-				name += "_scalar"
-			}
-			all[tile][ta][tb][scalar] = register(name, "matmul.wgsl", d, "a b c vector extra", func(p ref.MatmulParams, b []ref.Buffer) {
-				ref.Matmul(p, b[0].F, b[1].F, b[2].F, b[3].F, b[4].F)
-			})
 		}
 	}
 	return all
 }()
+
+// The epilogues that are kernels of their own.
+const (
+	plain = iota // bias, row scale
+	mixed        // the others
+	gelu
+	geluGradient
+	epilogues
+)
+
+var epilogueNames = [epilogues]string{"PLAIN", "MIXED", "GELU", "GELU_GRADIENT"}
+
+// epilogueKernel says which of them computes an epilogue.
+func epilogueKernel(epilogue uint32) int {
+	switch {
+	case epilogue&ref.EpilogueGELU != 0:
+		return gelu
+	case epilogue&ref.EpilogueGELUGrad != 0:
+		return geluGradient
+	case epilogue&^(ref.EpilogueBias|ref.EpilogueRowScale) != 0:
+		return mixed
+	}
+	return plain
+}
 
 // The variants of matmul.wgsl by what one workgroup computes.
 const (
@@ -66,6 +92,7 @@ var (
 type product struct {
 	ref.MatmulParams
 	c, a, b, vector, extra Tensor
+	turnA, turnB           bool // a's columns, b's columns lie along memory
 	padded                 bool // rows of c end in elements that are no one's
 }
 
@@ -77,7 +104,7 @@ func tn(c, a, b Tensor) product { return dense("MatMulTN", c, a, b, true, false)
 
 func dense(name string, c, a, b Tensor, transposeA, transposeB bool) product {
 	m, k := a.Rows(), a.Cols()
-	p := product{c: c, a: a, b: b}
+	p := product{c: c, a: a, b: b, turnA: transposeA, turnB: transposeB}
 	p.RowA, p.ColA = uint32(k), 1
 	if transposeA {
 		m, k = k, m
@@ -100,16 +127,17 @@ func dense(name string, c, a, b Tensor, transposeA, transposeB bool) product {
 type strided struct {
 	Tensor
 	offset, row, col, sample, head int
+	turned                         bool // columns lie along memory
 }
 
 func (s strided) transposed() strided {
-	s.row, s.col = s.col, s.row
+	s.row, s.col, s.turned = s.col, s.row, !s.turned
 	return s
 }
 
 // batched is the product of m×k by k×n matrices for every sample and head.
 func batched(m, n, k, samples, heads int, c, a, b strided) product {
-	p := product{c: c.Tensor, a: a.Tensor, b: b.Tensor}
+	p := product{c: c.Tensor, a: a.Tensor, b: b.Tensor, turnA: a.turned, turnB: b.turned}
 	p.M, p.N, p.K = uint32(m), uint32(n), uint32(k)
 	p.Batches, p.Heads = uint32(samples*heads), uint32(heads)
 	p.OffsetA, p.RowA, p.ColA, p.BatchA, p.HeadA = uint32(a.offset), uint32(a.row), uint32(a.col), uint32(a.sample), uint32(a.head)
@@ -139,10 +167,10 @@ func (e *Encoder) multiply(p product) {
 	}
 	ta, tb, scalar := 0, 0, 1
 	alongA, alongB := p.RowA, p.RowB
-	if p.ColA != 1 {
+	if p.turnA {
 		ta, alongA = 1, p.ColA
 	}
-	if p.ColB != 1 {
+	if p.turnB {
 		tb, alongB = 1, p.ColB
 	}
 	strides := p.OffsetA | alongA | p.BatchA | p.HeadA | p.OffsetB | alongB | p.BatchB | p.HeadB | p.OffsetC | p.RowC | p.BatchC | p.HeadC
@@ -152,7 +180,7 @@ func (e *Encoder) multiply(p product) {
 	tile := e.d.tuning.tile(int(p.M), int(p.N), int(p.Batches))
 	size := tileSize[tile]
 	groups := [3]int{ceil(int(p.M), size[0]), ceil(int(p.N), size[1]), int(p.Batches)}
-	launch(e, matmulKernels[tile][ta][tb][scalar], groups, p.MatmulParams, p.a, p.b, p.c, vector, extra)
+	launch(e, matmulKernels[tile][epilogueKernel(p.Epilogue)][ta][tb][scalar], groups, p.MatmulParams, p.a, p.b, p.c, vector, extra)
 }
 
 // MatMul computes c (m, n) = a (m, k)·b (k, n).

@@ -27,7 +27,7 @@ type tuning struct {
 
 func tuningFor(info Info) tuning {
 	if info.Kind == Software || info.Kind == Twins {
-		return tuning{registers: true, subgroups: wideSubgroups(info), scores: 4 << 20, parallel: 8 << 10}
+		return tuning{registers: true, subgroups: wideSubgroups(info), scores: 1 << 20, parallel: 8 << 10}
 	}
 	return tuning{tall: 256, scores: 8 << 20, parallel: 512 << 10}
 }

@@ -51,8 +51,6 @@ struct Params {
 const bias = 1u;
 const add = 2u;
 const residual = 4u;
-const gelu = 8u;
-const gelu_gradient = 16u;
 const exponential = 32u;
 const softmax_gradient = 64u;
 const row_scale = 128u;
@@ -100,7 +98,7 @@ fn normal_cdf(x: vec4<f32>) -> vec4<f32> {
   return select(select(1.0f - tail, tail, x < vec4<f32>()), 0.5f + 0.5f * sign(x) * erf, u < vec4<f32>(1.0f));
 }
 
-fn gelu_grad(x: vec4<f32>) -> vec4<f32> {
+fn gelu_gradient(x: vec4<f32>) -> vec4<f32> {
   return normal_cdf(x) + x * 0.39894228f * exp(-0.5f * x * x);
 }
 
@@ -116,24 +114,34 @@ fn batch_b(z: u32) -> u32 { return p.offset_b + z / p.heads * p.batch_b + z % p.
 fn batch_c(z: u32) -> u32 { return p.offset_c + z / p.heads * p.batch_c + z % p.heads * p.head_c; }
 
 // finish writes four elements of c from their sums; origin is where c's batch
-// begins, at_vector where the batch's values for rows begin.
+// begins, at_vector where the batch's values for rows begin. GELU,
+// GELU_GRADIENT and MIXED, which is all that remains, are kernels of their own:
+// a processor that computes shaders goes through branches that are not taken.
 fn finish(origin: u32, row: u32, col: u32, sums: vec4<f32>, biases: vec4<f32>, at_vector: u32) {
   if (row >= p.m || col >= p.n) { return; }
   let at = origin + row * p.row_c + col;
   let n = p.n - col;
   var v = sums * p.scale + biases;
-  if (p.epilogue > bias) {
-    if ((p.epilogue & softmax_gradient) != 0u) { v = (sums - vector[at_vector + row]) * load_c(at) * p.scale; }
-    if ((p.epilogue & exponential) != 0u) { v = exp(v - vector[at_vector + row]); }
-    if ((p.epilogue & row_scale) != 0u) { v *= vector[at_vector + row]; }
-    if ((p.epilogue & add) != 0u) { v += load_c(at); }
-    if ((p.epilogue & residual) != 0u) { v += load_extra(at); }
-    if ((p.epilogue & gelu) != 0u) {
-      store_extra(at, n, v);
-      v = v * normal_cdf(v);
-    }
-    if ((p.epilogue & gelu_gradient) != 0u) { v = v * gelu_grad(load_extra(at)); }
-  }
+  //#if MIXED
+  var before = vec4<f32>();
+  if ((p.epilogue & (add | softmax_gradient)) != 0u) { before = load_c(at); }
+  if ((p.epilogue & residual) != 0u) { before = load_extra(at); }
+  var value = 0.0f;
+  if ((p.epilogue & (exponential | softmax_gradient)) != 0u) { value = vector[at_vector + row]; }
+  if ((p.epilogue & (add | residual)) != 0u) { v += before; }
+  if ((p.epilogue & exponential) != 0u) { v = exp(v - value); }
+  if ((p.epilogue & softmax_gradient) != 0u) { v = (sums - value) * before * p.scale; }
+  //#end
+  //#if GELU
+  store_extra(at, n, v);
+  v = v * normal_cdf(v);
+  //#end
+  //#if GELU_GRADIENT
+  v = v * gelu_gradient(load_extra(at));
+  //#end
+  //#if PLAIN
+  if ((p.epilogue & row_scale) != 0u) { v *= vector[at_vector + row]; }
+  //#end
   store_c(at, n, v);
 }
 
