@@ -175,7 +175,10 @@ type scores struct {
 func (e *Encoder) eachScores(p ref.AttentionParams, f func(scores)) {
 	s := scores{t: int(p.T), dim: int(p.Dim), width: int(p.Heads * p.Dim), allHeads: int(p.Heads)}
 	s.stride = ceil(s.t, 4) * 4
-	fit := max(1, e.d.tuning.scores/(s.t*s.stride)) // heads at once
+	if p.Batch*p.T == 0 {
+		return
+	}
+	fit := max(1, min(e.d.tuning.scores/(s.t*s.stride), e.d.info.Limits.Workgroups)) // heads at once
 	s.samples, s.heads = max(1, fit/s.allHeads), min(fit, s.allHeads)
 	s.memory = e.d.scratch("attention scores", min(s.samples, int(p.Batch))*s.heads*s.t*s.stride)
 	samples, heads := s.samples, s.heads

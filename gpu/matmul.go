@@ -82,11 +82,17 @@ const (
 // tileSize is the rows and columns of c that one workgroup computes.
 var tileSize = [tiles][2]int{{32, 32}, {16, 64}, {64, 64}, {128, 64}}
 
-var (
-	chunkSums = register("chunk_sums", "chunk_sums.wgsl", nil, "x dst", func(p ref.ChunkSumsParams, b []ref.Buffer) {
+// chunkSums moves elements one by one, or four at a time.
+var chunkSums = [2]*kernel{
+	chunkSumsKernel("chunk_sums", "f32", "1"),
+	chunkSumsKernel("chunk_sums_4", "vec4<f32>", "4"),
+}
+
+func chunkSumsKernel(name, element, width string) *kernel {
+	return register(name, "chunk_sums.wgsl", wgsl.Defines{"ELEMENT": element, "WIDTH": width}, "x dst", func(p ref.ChunkSumsParams, b []ref.Buffer) {
 		ref.ChunkSums(p, b[0].F, b[1].F)
 	})
-)
+}
 
 // product is a matrix product to launch. Absent tensors are nil.
 type product struct {
@@ -225,6 +231,9 @@ func (e *Encoder) LinearGELU(y, pre, x, w, bias Tensor) {
 func (e *Encoder) LinearResidual(y, x, w, bias, residual Tensor) {
 	p := linearProduct("LinearResidual", y, x, w, bias)
 	sameShape("LinearResidual", "residual", y, residual)
+	if y.buf == residual.buf && y.off == residual.off {
+		panic(fmt.Sprintf("gpu: LinearResidual: y and the residual are both %s", y.label()))
+	}
 	p.Epilogue, p.extra = p.Epilogue|ref.EpilogueResidual, residual
 	e.multiply(p)
 }
@@ -311,7 +320,11 @@ func (e *Encoder) sumChunks(dst, x Tensor, chunk int, add bool) {
 	if add {
 		p.Add = 1
 	}
-	launch(e, chunkSums, e.groups1(ceil(ceil(max(1, x.Rows()), chunk)*x.Cols(), 64)), p, x, dst)
+	k, sums := chunkSums[0], ceil(max(1, x.Rows()), chunk)*x.Cols()
+	if x.Cols()%4 == 0 {
+		k, sums = chunkSums[1], sums/4
+	}
+	launch(e, k, e.groups1(ceil(sums, 64)), p, x, dst)
 }
 
 // productSizes are sizes around the tiles of the kernels: m, n, k.
@@ -393,6 +406,25 @@ func matmulBench(n int, record func(e *Encoder, c, a, b Tensor)) Bench {
 		}}
 }
 
+// linearBench measures a layer of rows × in → out.
+func linearBench(rows, out, in int, record func(e *Encoder, y, x, w, bias Tensor)) Bench {
+	m, n, k := float64(rows), float64(out), float64(in)
+	return Bench{Shape: []int{rows, out, in}, FLOP: 2 * m * n * k, Bytes: 4 * (m*n + m*k + n*k),
+		Record: func(d *Device) func(*Encoder) {
+			y, x, w, bias := d.Tensor("y", rows, out), d.Tensor("x", rows, in), d.Tensor("w", out, in), d.Tensor("bias", out)
+			return func(e *Encoder) { record(e, y, x, w, bias) }
+		}}
+}
+
+func linearGradBiasBench(rows, out int) Bench {
+	n := float64(rows) * float64(out)
+	return Bench{Shape: []int{rows, out}, FLOP: n, Bytes: 4 * n,
+		Record: func(d *Device) func(*Encoder) {
+			db, dy := d.Tensor("db", out), d.Tensor("dy", rows, out)
+			return func(e *Encoder) { e.LinearGradBias(db, dy) }
+		}}
+}
+
 var (
 	matmul = Op{
 		Name: "matmul",
@@ -425,8 +457,26 @@ var (
 		Bench: []Bench{matmulBench(1024, (*Encoder).MatMulTN)},
 	}
 
+	linearGELU = Op{
+		Name: "linear_gelu",
+		Bench: []Bench{linearBench(3136, 768, 192, func(e *Encoder, y, x, w, bias Tensor) {
+			e.LinearGELU(y, e.d.scratch("pre", y.Len()).Reshape(y.Dims()...), x, w, bias)
+		})},
+	}
+	linearGradWeight = Op{
+		Name:  "linear_grad_weight",
+		Bench: []Bench{linearBench(3136, 768, 192, func(e *Encoder, y, x, w, bias Tensor) { e.LinearGradWeight(w, y, x) })},
+	}
+	linearGradBias = Op{
+		Name:  "linear_grad_bias",
+		Bench: []Bench{linearGradBiasBench(3136, 768)},
+	}
 	linear = Op{
 		Name: "linear",
+		Bench: []Bench{ // as in a small vision transformer
+			linearBench(1000, 192, 192, func(e *Encoder, y, x, w, bias Tensor) { e.Linear(y, x, w, bias) }),
+			linearBench(3136, 768, 192, func(e *Encoder, y, x, w, bias Tensor) { e.Linear(y, x, w, bias) }),
+		},
 		Cases: []Case{
 			matmulCase("bias", func(t *Trial, m, n, k int) {
 				y, x, w, bias := t.Out("y", m, n), t.In("x", m, k), t.In("w", n, k), t.In("bias", n)

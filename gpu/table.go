@@ -17,7 +17,7 @@ type Op struct {
 // Table lists every operation that launchers offer.
 var Table = []Op{
 	elementwise,
-	matmul, matmulNT, matmulTN, linear,
+	matmul, matmulNT, matmulTN, linear, linearGELU, linearGradWeight, linearGradBias,
 	attention, attentionGrad,
 	layerNorm, layerNormGradient, layerNormGradientParams, qkNorm,
 	patches, tokens, predictorTokens, loss, pool,
