@@ -61,8 +61,8 @@ kernel. --json prints one object a line.`,
 type opReport struct {
 	Op      string `json:"op"`
 	Shape   []int  `json:"shape"`
-	GFLOPS  number `json:"gflops"`
-	GBytes  number `json:"gbytes_per_s"`
+	GFLOPS  number `json:"gflops,omitempty"`
+	GBytes  number `json:"gbytes_per_s,omitempty"`
 	Seconds number `json:"seconds"` // of one repetition, the fastest of several groups
 	Device  string `json:"device"`
 	Kind    string `json:"kind"`
@@ -116,7 +116,11 @@ func benchOp(c *console, d *gpu.Device, name string, b gpu.Bench, seconds float6
 		return fmt.Errorf("%s %v: %w", name, b.Shape, err)
 	}
 	r := opReport{Op: name, Shape: b.Shape, GFLOPS: number(b.FLOP / best / 1e9), GBytes: number(b.Bytes / best / 1e9), Seconds: number(best), Device: d.Info().Name, Kind: string(d.Info().Kind)}
-	c.result(r, "%-24s %-22s %10.2f GFLOP/s %8.2f GB/s  %10s\n", name, fmt.Sprint(b.Shape), float64(r.GFLOPS), float64(r.GBytes), time.Duration(best*1e9).Round(time.Microsecond))
+	speed := fmt.Sprintf("%8.2f GB/s   ", float64(r.GBytes))
+	if b.FLOP > 0 {
+		speed = fmt.Sprintf("%8.2f GFLOP/s", float64(r.GFLOPS))
+	}
+	c.result(r, "%-22s %-20s %s  %10s\n", name, fmt.Sprint(b.Shape), speed, time.Duration(best*1e9).Round(time.Microsecond))
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"wgjepa/jepa"
 	"wgjepa/native/internal/config"
-	"wgjepa/native/internal/evaluate"
 )
 
 // demoConfig is the recipe of the demo.
@@ -60,22 +59,9 @@ masks and features. An older demo in the same folder is replaced.`,
 			if err := t.run(); err != nil {
 				return err
 			}
-			bar := (*bar)(nil)
-			defer func() { bar.end() }()
-			r, err := evaluate.Run(ds, &conf,
-				func() (*jepa.Features, error) { return t.trainer.Features(conf.Probe.Encoder == "target"), nil },
-				func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, conf.BatchSize) },
-				func(done, total int) {
-					if bar == nil {
-						bar = c.bar("probe", total, 0)
-					}
-					bar.set(done)
-				})
-			bar.end()
-			if err != nil {
-				return err
-			}
-			if err := c.report(d.Info(), o.out, &conf, r); err != nil {
+			if err := c.evaluate(d, ds, &conf, o.out, conf.BatchSize, func(use func(*jepa.Features) error) error {
+				return use(t.trainer.Features(conf.Probe.Encoder == "target"))
+			}); err != nil {
 				return err
 			}
 			c.say("%s in all; pictures: %s, %s, %s", duration(time.Since(start)), t.folder.path(curvesFile), t.folder.path(masksFile), t.folder.path(pcaFile))

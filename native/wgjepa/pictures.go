@@ -125,15 +125,15 @@ func maskPicture(ds data.Dataset, conf *config.Config, step int) (image.Image, e
 // drawFeatures draws what the encoder's patch features say, before and after
 // training.
 func (t *training) drawFeatures() error {
-	untrained, err := jepa.UntrainedFeatures(t.trainer.Device(), t.conf.Config, t.conf.BatchSize)
-	if err != nil {
-		return err
-	}
-	m, err := featurePicture(t.ds, t.conf, untrained, t.trainer.Features(t.conf.Probe.Encoder == "target"))
-	if err != nil {
-		return err
-	}
-	return writePNG(t.folder.path(pcaFile), m)
+	d := t.trainer.Device()
+	trained := t.trainer.Features(t.conf.Probe.Encoder == "target")
+	return lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, t.conf.Config, 1) })(func(untrained *jepa.Features) error {
+		m, err := featurePicture(t.ds, t.conf, untrained, trained)
+		if err != nil {
+			return err
+		}
+		return writePNG(t.folder.path(pcaFile), m)
+	})
 }
 
 // featurePicture shows the first three principal components of patch features

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wgjepa/checkpoint"
+	"wgjepa/data"
 	"wgjepa/gpu"
 	"wgjepa/jepa"
 	"wgjepa/native/internal/config"
@@ -71,28 +72,49 @@ run's unless said otherwise.`,
 			if conf.Probe.Encoder == "target" {
 				encoder = jepa.TargetEncoder
 			}
-			bar := (*bar)(nil)
-			defer func() { bar.end() }()
-			r, err := evaluate.Run(ds, &conf,
-				func() (*jepa.Features, error) { return jepa.LoadFeatures(d, file, encoder, batch) },
-				func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) },
-				func(done, total int) {
-					if bar == nil {
-						bar = c.bar("features", total, 0)
-					}
-					bar.set(done)
-				})
-			bar.end()
-			if err != nil {
-				return err
-			}
-			return c.report(d.Info(), args[0], &conf, r)
+			return c.evaluate(d, ds, &conf, args[0], batch, lend(d, func() (*jepa.Features, error) {
+				return jepa.LoadFeatures(d, file, encoder, batch)
+			}))
 		},
 	}
 	flags = dataFlags(cmd)
 	probeFlags(cmd, flags)
 	cmd.Flags().IntVar(&batch, "batch-size", 0, "samples at once (default: the run's)")
 	return cmd
+}
+
+// lend is an encoder that is opened for as long as it is used.
+func lend(d *gpu.Device, open func() (*jepa.Features, error)) evaluate.Encoder {
+	return func(use func(*jepa.Features) error) (err error) {
+		d.Scope(func() {
+			var f *jepa.Features
+			if f, err = open(); err == nil {
+				err = use(f)
+			}
+		})
+		return err
+	}
+}
+
+// evaluate probes the trained encoder beside the untrained one and reports.
+func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, run string, batch int, trained evaluate.Encoder) error {
+	untrained := lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })
+	bar := (*bar)(nil)
+	defer func() { bar.end() }()
+	r, err := evaluate.Run(ds, conf, trained, untrained, func(done, total int) {
+		if bar == nil {
+			bar = c.bar("features", total, 0)
+		}
+		bar.set(done)
+		if done == total {
+			bar.end()
+			c.say("fitting the probes")
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return c.report(d.Info(), run, conf, r)
 }
 
 // openRun opens the weights of a run, given as its folder or as a file, and the

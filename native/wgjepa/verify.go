@@ -124,7 +124,7 @@ func verifyFile(c *console, d *gpu.Device, path string) (verifySummary, error) {
 	if s.Failed > 0 {
 		verdict = "FAIL"
 	}
-	fmt.Fprintf(c.out, "%s: %s: %d tensors, %d above their bound, %d skipped; nearest to its bound: %s %.2g of %.0e\n\n", path, verdict, s.Compared, s.Failed, s.Skipped, s.Worst, float64(s.Error), s.Bound)
+	fmt.Fprintf(c.out, "%s: %s: %d tensors, %d above their bound, %d skipped; nearest to its bound: %s %.2g of %.0e\n", path, verdict, s.Compared, s.Failed, s.Skipped, s.Worst, float64(s.Error), s.Bound)
 	return s, nil
 }
 

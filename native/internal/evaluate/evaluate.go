@@ -87,9 +87,9 @@ type Result struct {
 	Notes  []string `json:"notes,omitempty"`
 }
 
-// Encoder gives the frozen features of one encoder. It is opened when it is its
-// turn, so that two never need memory at once.
-type Encoder func() (*jepa.Features, error)
+// Encoder lends the frozen features of one encoder for as long as use takes, so
+// that two never need memory at once.
+type Encoder func(use func(*jepa.Features) error) error
 
 // features of all samples of the splits, by one encoder.
 type features struct {
@@ -136,15 +136,15 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 	}
 	done := 0
 	var f [2]*features
-	for i, open := range []Encoder{trained, untrained} {
-		encoder, err := open()
+	for i, with := range []Encoder{trained, untrained} {
+		err := with(func(encoder *jepa.Features) (err error) {
+			f[i], err = e.read(encoder, func(n int) {
+				done += n
+				progress(done, total)
+			})
+			return err
+		})
 		if err != nil {
-			return nil, err
-		}
-		if f[i], err = e.read(encoder, func(n int) {
-			done += n
-			progress(done, total)
-		}); err != nil {
 			return nil, err
 		}
 	}

@@ -46,10 +46,14 @@ resamples = 200
 }
 
 func untrained(d *gpu.Device, c *config.Config, seed uint64) Encoder {
-	return func() (*jepa.Features, error) {
+	return func(use func(*jepa.Features) error) error {
 		conf := c.Config
 		conf.Seed = seed
-		return jepa.UntrainedFeatures(d, conf, conf.BatchSize)
+		f, err := jepa.UntrainedFeatures(d, conf, conf.BatchSize)
+		if err != nil {
+			return err
+		}
+		return use(f)
 	}
 }
 
