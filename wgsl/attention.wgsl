@@ -21,8 +21,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> o: array<{{ELEMENT}}>;
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 
-const width = {{PART}}u * {{SPLIT}}u; // fours of a row in workgroup memory
-var<workgroup> tile_k: array<vec4<f32>, {{TILE}}>; // STEP × width
+var<workgroup> tile_k: array<vec4<f32>, {{TILE}}>; // STEP × PART·SPLIT
 var<workgroup> tile_v: array<vec4<f32>, {{TILE}}>;
 var<workgroup> scores: array<f32, {{PRODUCTS}}>;     // STEP × 64, of each invocation's part
 
@@ -54,6 +53,7 @@ fn store(at: u32, d: u32, v: vec4<f32>) {
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let width = {{PART}}u * {{SPLIT}}u; // fours of a row in workgroup memory
   let part = index % {{SPLIT}}u;
   let i = group.x * (64u / {{SPLIT}}u) + index / {{SPLIT}}u;
   let across = p.heads * p.dim;

@@ -25,8 +25,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> delta: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dqkv: array<{{ELEMENT}}>;
 
-const width = {{PART}}u * {{SPLIT}}u; // fours of a row in workgroup memory
-var<workgroup> tile_q: array<vec4<f32>, {{TILE}}>; // STEP × width
+var<workgroup> tile_q: array<vec4<f32>, {{TILE}}>; // STEP × PART·SPLIT
 var<workgroup> tile_dout: array<vec4<f32>, {{TILE}}>;
 var<workgroup> products: array<vec2<f32>, {{PRODUCTS}}>; // STEP × 64: parts of q·k and dout·v
 var<workgroup> rows: array<vec2<f32>, {{STEP}}>;               // lse and delta
@@ -71,6 +70,7 @@ fn store(at: u32, d: u32, v: vec4<f32>) {
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let width = {{PART}}u * {{SPLIT}}u; // fours of a row in workgroup memory
   let part = index % {{SPLIT}}u;
   let owner = index - part; // the first of those that share the key
   let j = group.x * (64u / {{SPLIT}}u) + index / {{SPLIT}}u;

@@ -146,14 +146,14 @@ fn finish(origin: u32, row: u32, col: u32, sums: vec4<f32>, biases: vec4<f32>, a
 }
 
 //#if TILE
-const depth = 16u;                      // steps of k in workgroup memory
-const rows4 = 16u * {{FOURS}}u;          // of the tile, in fours
-const pitch = rows4 + 1u;               // keeps transposing writes apart
+const depth = 16u; // steps of k in workgroup memory
 var<workgroup> tile_a: array<vec4<f32>, {{TILE_A}}>; // depth × pitch: step, four rows
 var<workgroup> tile_b: array<vec4<f32>, 272>;        // depth × 17: step, four columns
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let rows4 = 16u * {{FOURS}}u; // of the tile, in fours
+  let pitch = rows4 + 1u;       // keeps transposing writes apart
   let z = group.z;
   let row = group.x * rows4 * 4u;
   let col = group.y * 64u;

@@ -16,11 +16,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(3) var<storage, read_write> inverse: array<f32>;
 
-const low = vec4<f32>(-3.0e38f);
-
 // first keeps the first n elements of v and lowers the others, which are no one's.
 fn first(n: u32, v: vec4<f32>) -> vec4<f32> {
-  return select(low, v, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(n));
+  return select(vec4<f32>(-3.0e38f), v, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(n));
 }
 
 @compute @workgroup_size(64)
@@ -28,7 +26,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let row = id.x + id.y * groups.x * 64u;
   if (row >= p.rows) { return; }
   let begin = row * p.stride / 4u;
-  var highest = low;
+  var highest = vec4<f32>(-3.0e38f);
   for (var j = 0u; j < p.cols; j += 4u) { highest = max(highest, first(p.cols - j, scores[begin + j / 4u])); }
   let top = max(max(highest.x, highest.y), max(highest.z, highest.w));
   var sums = vec4<f32>();
