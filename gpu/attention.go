@@ -122,7 +122,7 @@ func (e *Encoder) Attention(o, lse, qkv Tensor, heads int) {
 		raw.Scale = p.Scale
 		e.multiply(raw)
 		rows := s.samples * s.heads * s.t
-		inverse := e.d.scratch("attention inverse sums", rows)
+		inverse := e.d.scratch("attention inverse sums", lse.cap)
 		launch(e, softmax, e.groups1(ceil(rows, 64)), ref.SoftmaxParams{
 			Rows: uint32(rows), Cols: p.T, Stride: uint32(s.stride), OffsetLSE: uint32(s.firstRow())}, s.memory, lse, inverse)
 		weighted := s.times(s.out(o), s.matrix(), s.v(qkv))
@@ -139,7 +139,7 @@ func (e *Encoder) AttentionGrad(dqkv, do, qkv, o, lse Tensor, heads int) {
 	if dqkv.Len() != qkv.Len() || do.Len() != o.Len() {
 		panic(fmt.Sprintf("gpu: AttentionGrad: dqkv is %v, do is %v, qkv is %v", dqkv, do, qkv))
 	}
-	delta := e.d.scratch("attention delta", lse.Len())
+	delta := e.d.scratch("attention delta", lse.cap)
 	launch(e, attentionDelta, e.groups1(ceil(lse.Len(), 64)), p, do, o, delta)
 	if f, scalar, ok := e.flashFor(p); ok {
 		groups := [3]int{ceil(int(p.T), f.gradRows), heads, int(p.Batch)}
@@ -180,7 +180,7 @@ func (e *Encoder) eachScores(p ref.AttentionParams, f func(scores)) {
 	}
 	fit := max(1, min(e.d.tuning.scores/(s.t*s.stride), e.d.info.Limits.Workgroups)) // heads at once
 	s.samples, s.heads = max(1, fit/s.allHeads), min(fit, s.allHeads)
-	s.memory = e.d.scratch("attention scores", min(s.samples, int(p.Batch))*s.heads*s.t*s.stride)
+	s.memory = e.d.scratch("attention scores", max(e.d.tuning.scores, s.t*s.stride))
 	samples, heads := s.samples, s.heads
 	for s.sample = 0; s.sample < int(p.Batch); s.sample += samples {
 		s.samples = min(samples, int(p.Batch)-s.sample)

@@ -182,6 +182,31 @@ func TestAttentionIsItsFormula(t *testing.T) {
 	})
 }
 
+// TestScratchIsSizedOnce changes lengths within the memory of tensors, as
+// steps do: nothing more is allocated after the first of them, short or long.
+func TestScratchIsSizedOnce(t *testing.T) {
+	const heads, width = 2, 8
+	onTwins(t, func(t *testing.T, d *Device, _ func(...int) (Tensor, []float64)) {
+		qkv, dqkv := d.Tensor("qkv", 3, 40, 3*width), d.Tensor("dqkv", 3, 40, 3*width)
+		o, do, lse := d.Tensor("o", 3, 40, width), d.Tensor("do", 3, 40, width), d.Tensor("lse", 3, heads, 40)
+		y, dw, db := d.Tensor("y", 5000, width), d.Tensor("dw", width, width), d.Tensor("db", width)
+		before := d.Allocated()
+		for i, n := range []int{7, 40, 1, 21, 33} {
+			e := d.Begin()
+			e.Attention(o.Reshape(3, n, width), lse.Reshape(3, heads, n), qkv.Reshape(3, n, 3*width), heads)
+			e.AttentionGrad(dqkv.Reshape(3, n, 3*width), do.Reshape(3, n, width), qkv.Reshape(3, n, 3*width), o.Reshape(3, n, width), lse.Reshape(3, heads, n), heads)
+			rows := y.Reshape(n*125, width)
+			e.LinearGradWeight(dw, rows, rows)
+			e.LinearGradBias(db, rows)
+			require.NoError(t, e.Submit())
+			if i > 0 {
+				require.Equal(t, before, d.Allocated(), "after %d tokens", n)
+			}
+			before = d.Allocated()
+		}
+	})
+}
+
 func TestAttentionOfNothing(t *testing.T) {
 	onTwins(t, func(t *testing.T, d *Device, _ func(...int) (Tensor, []float64)) {
 		qkv, o, lse := d.Tensor("qkv", 2, 4, 12), d.Tensor("o", 2, 4, 4), d.Tensor("lse", 2, 2, 4)

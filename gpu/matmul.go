@@ -283,7 +283,7 @@ func (e *Encoder) LinearGradWeight(dw, dy, x Tensor) {
 	}
 	chunk := ceil(rows, splits)
 	splits = ceil(rows, chunk)
-	partial := e.d.scratch("partial weight gradients", splits*size).Reshape(splits, size)
+	partial := e.d.scratch("partial weight gradients", e.d.tuning.parallel).Reshape(splits, size)
 	p.c = partial
 	p.Batches, p.Heads = uint32(splits), 1
 	p.K, p.LastK = uint32(chunk), uint32(rows-(splits-1)*chunk)
@@ -307,7 +307,8 @@ func (e *Encoder) columnSums(name string, dst, x Tensor, add bool) {
 	// and the most accurate.
 	chunk := max(16, int(math.Sqrt(float64(rows))))
 	if chunks := ceil(rows, chunk); chunks > 1 {
-		partial := e.d.scratch("partial column sums", chunks*cols).Reshape(chunks, cols)
+		most := int(math.Sqrt(float64(x.cap/cols))) + 3 // chunks, whatever x's rows are in other steps
+		partial := e.d.scratch("partial column sums", most*cols).Reshape(chunks, cols)
 		e.sumChunks(partial, x, chunk, false)
 		x, chunk = partial, chunks
 	}
