@@ -20,6 +20,7 @@ import (
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
 	"wgjepa/native/internal/config"
+	"wgjepa/native/internal/evaluate"
 )
 
 // trainOptions are the flags of train that are not part of the configuration.
@@ -345,7 +346,7 @@ func finite(values ...float64) bool {
 }
 
 // healthSamples is the most held-out samples whose features are watched.
-const healthSamples = 128
+const healthSamples = 64
 
 // health looks at the features of held-out samples after update u.
 func (t *training) health(u int) error {
@@ -398,10 +399,8 @@ func (t *training) readHealthSamples(batch int) error {
 	ids = ids[:min(len(ids), healthSamples)]
 	n := t.loader.Len() / t.conf.BatchSize
 	t.healthN, t.healthX = len(ids), make([]float32, len(ids)*n)
-	for i, id := range ids {
-		if err := t.ds.Read(id, t.healthX[i*n:(i+1)*n]); err != nil {
-			return err
-		}
+	if err := evaluate.ReadSamples(t.ds, ids, t.healthX); err != nil {
+		return err
 	}
 	if validation >= batch {
 		t.val = t.healthX[:batch*n]

@@ -13,12 +13,16 @@
 package evaluate
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"wgjepa/data"
 	"wgjepa/data/phantom"
@@ -159,46 +163,45 @@ func (e *evaluation) readLabels() error {
 	for _, n := range size {
 		voxels *= n
 	}
-	classes := max(e.ds.VoxelClasses(), 2)
-	raw := make([]uint8, voxels)
 	for s, name := range splitNames {
 		l.ids[s] = e.ds.Split(name)
 		if s == train {
 			l.ids[s] = e.fraction(l.ids[s])
 		}
-		for at, id := range l.ids[s] {
-			class, ok := e.ds.Label(id)
-			if !ok {
-				class = -1
+		n := len(l.ids[s])
+		l.class[s], l.voxels[s] = make([]int, n), make([]int, n)
+		patches := make([][]int, n)
+		if err := each(n, func(at int) (err error) {
+			id := l.ids[s][at]
+			l.class[s][at], l.voxels[s][at] = -1, -1
+			if class, ok := e.ds.Label(id); ok {
+				l.class[s][at] = class
 			}
-			l.class[s] = append(l.class[s], class)
-			count := -1
-			if e.ds.VoxelClasses() > 0 {
-				ok, err := e.ds.VoxelLabels(id, raw)
-				if err != nil {
-					return err
-				}
-				if ok {
-					count = 0
-					for _, v := range raw {
-						if v > 0 {
-							count++
-						}
-					}
-					if len(l.volumes[s]) < e.o.DenseVolumes {
-						patches, err := probe.PatchLabels(raw, size, e.patch, classes)
-						if err != nil {
-							return fmt.Errorf("%s: %w", e.ds.Name(id), err)
-						}
-						for range patches {
-							l.group[s] = append(l.group[s], len(l.volumes[s]))
-						}
-						l.patch[s] = append(l.patch[s], patches...)
-						l.volumes[s] = append(l.volumes[s], at)
-					}
-				}
+			if e.ds.VoxelClasses() == 0 {
+				return nil
 			}
-			l.voxels[s] = append(l.voxels[s], count)
+			raw := make([]uint8, voxels)
+			ok, err := e.ds.VoxelLabels(id, raw)
+			if !ok || err != nil {
+				return err
+			}
+			l.voxels[s][at] = voxels - bytes.Count(raw, []byte{0})
+			if patches[at], err = probe.PatchLabels(raw, size, e.patch, max(e.ds.VoxelClasses(), 2)); err != nil {
+				return fmt.Errorf("%s: %w", e.ds.Name(id), err)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		for at, p := range patches {
+			if p == nil || len(l.volumes[s]) == e.o.DenseVolumes {
+				continue
+			}
+			for range p {
+				l.group[s] = append(l.group[s], len(l.volumes[s]))
+			}
+			l.patch[s] = append(l.patch[s], p...)
+			l.volumes[s] = append(l.volumes[s], at)
 		}
 	}
 	if len(l.ids[train]) == 0 || len(l.ids[test]) == 0 {
@@ -227,6 +230,28 @@ func (e *evaluation) fraction(ids []int) []int {
 	}
 	slices.Sort(kept)
 	return kept
+}
+
+// ReadSamples reads samples one after the other into x.
+func ReadSamples(ds data.Dataset, ids []int, x []float32) error {
+	n := len(x) / max(1, len(ids))
+	return each(len(ids), func(i int) error { return ds.Read(ids[i], x[i*n:(i+1)*n]) })
+}
+
+// each calls do for 0 … n−1 from as many goroutines as there are processors.
+func each(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				errs[i] = do(i)
+			}
+		})
+	}
+	workers.Wait()
+	return errors.Join(errs...)
 }
 
 func (e *evaluation) hasClasses() bool {
@@ -264,10 +289,8 @@ func (e *evaluation) read(encoder *jepa.Features, progress func(n int)) (*featur
 		next := 0 // of volumes
 		for from := 0; from < len(ids); from += encoder.Batch {
 			b := min(encoder.Batch, len(ids)-from)
-			for i := range b {
-				if err := e.ds.Read(ids[from+i], x[i*n:(i+1)*n]); err != nil {
-					return nil, err
-				}
+			if err := ReadSamples(e.ds, ids[from:from+b], x[:b*n]); err != nil {
+				return nil, err
 			}
 			if err := encoder.Tokens(x[:b*n], b, tokens); err != nil {
 				return nil, err
