@@ -95,12 +95,12 @@ func (m *Image) patch(v [3]int) int {
 	return i
 }
 
-// tileSize is the least length of a tile's longer side in pixels.
+// tileSize is about the length of an image's longest axis in pixels.
 const tileSize = 150
 
 // tile paints a plane, each voxel a square.
-func tile(p plane, paint func(voxel [3]int) color.RGBA) *image.RGBA {
-	scale := max(1, tileSize/max(p.rows, p.cols))
+func (m *Image) tile(p plane, paint func(voxel [3]int) color.RGBA) *image.RGBA {
+	scale := max(1, tileSize/slices.Max(m.Size))
 	out := image.NewRGBA(image.Rect(0, 0, p.cols*scale, p.rows*scale))
 	for r := range p.rows {
 		for c := range p.cols {
@@ -157,14 +157,14 @@ func Masks(title string, samples []Masked) image.Image {
 		columns = columns[:0]
 		for _, p := range planes(s.Size) {
 			row = append(row,
-				tile(p, func(v [3]int) color.RGBA { return shade(gray[s.at(v)]) }),
-				tile(p, func(v [3]int) color.RGBA {
+				s.tile(p, func(v [3]int) color.RGBA { return shade(gray[s.at(v)]) }),
+				s.tile(p, func(v [3]int) color.RGBA {
 					if seen[s.patch(v)] {
 						return shade(gray[s.at(v)])
 					}
 					return color.RGBA{238, 238, 240, 255}
 				}),
-				tile(p, func(v [3]int) color.RGBA {
+				s.tile(p, func(v [3]int) color.RGBA {
 					g := shade(gray[s.at(v)])
 					if b := block[s.patch(v)]; b > 0 {
 						return mix(g, blockColors[(b-1)%len(blockColors)], 0.55)
@@ -196,10 +196,10 @@ func Features(title string, encoders []string, samples []Colored) image.Image {
 		var row []*image.RGBA
 		columns = columns[:0]
 		for _, p := range planes(s.Size) {
-			row = append(row, tile(p, func(v [3]int) color.RGBA { return shade(gray[s.at(v)]) }))
+			row = append(row, s.tile(p, func(v [3]int) color.RGBA { return shade(gray[s.at(v)]) }))
 			columns = append(columns, label(p.name, "image"))
 			for i, m := range s.Maps {
-				row = append(row, tile(p, func(v [3]int) color.RGBA {
+				row = append(row, s.tile(p, func(v [3]int) color.RGBA {
 					c := m[s.patch(v)]
 					return color.RGBA{c[0], c[1], c[2], 255}
 				}))

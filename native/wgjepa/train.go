@@ -245,10 +245,11 @@ func (t *training) interrupted() (context.Context, func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	ended := make(chan struct{})
+	w := t.c.err // a bar puts its own writer there for a while
 	go func() {
 		select {
 		case <-signals:
-			fmt.Fprintln(t.c.err, "interrupted: finishing the step and saving; once more ends at once")
+			fmt.Fprintln(w, "interrupted: finishing the step and saving; once more ends at once")
 			cancel()
 		case <-ended:
 			return
