@@ -1,13 +1,10 @@
 package gpu
 
 import (
-	"errors"
-
+	"wgjepa/gpu/internal/browser"
 	"wgjepa/gpu/internal/driver"
 )
 
-func platformAdapters() []Info { return nil }
+func platformAdapters() []Info { return browser.Adapters() }
 
-func platformOpen(Info) (driver.Device, error) {
-	return nil, errors.New("no WebGPU driver in this build")
-}
+func platformOpen(info Info) (driver.Device, error) { return browser.Open(info) }
