@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,10 @@ masks and features. An older demo in the same folder is replaced.`,
 				return err
 			}
 			conf.Data.Paths = []string{config.GeneratedData}
+			folder := runFolder(o.out)
+			if folder.holdsRun() && !folder.holdsPhantoms() {
+				return fmt.Errorf("%s holds a run that is not a demo: choose another --out", folder)
+			}
 			d, err := c.open()
 			if err != nil {
 				return err
@@ -51,7 +56,7 @@ masks and features. An older demo in the same folder is replaced.`,
 			if err != nil {
 				return err
 			}
-			t, err := newTraining(c, d, ds, &conf, runFolder(o.out), o)
+			t, err := newTraining(c, d, ds, &conf, folder, o)
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ import (
 	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/jepa"
+	"wgjepa/native/internal/config"
 )
 
 // Files of a run's folder, besides jepa's.
@@ -41,6 +42,17 @@ func (r runFolder) holdsRun() bool {
 		}
 	}
 	return false
+}
+
+// holdsPhantoms reports whether the run here was trained on generated volumes,
+// which nobody misses.
+func (r runFolder) holdsPhantoms() bool {
+	text, err := os.ReadFile(r.path(configFile))
+	if err != nil {
+		return false
+	}
+	conf, err := config.Parse(config.Text{Name: configFile, TOML: text})
+	return err == nil && slices.Equal(conf.Data.Paths, []string{config.GeneratedData})
 }
 
 // clear removes what a training leaves, and nothing else.
