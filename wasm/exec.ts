@@ -10,10 +10,10 @@ import process from "node:process";
 
 Object.assign(globalThis, { fs, path, process });
 await import("../build/wasm/wasm_exec.js");
-const { start } = await import("./host.js");
+const { instantiate } = await import("./host.js");
 
 const [binary, ...args] = Deno.args;
-const { exited, devices } = await start(await WebAssembly.compile(Deno.readFileSync(binary)), [binary, ...args], Deno.env.toObject());
+const { exited, devices } = await instantiate(await WebAssembly.compile(Deno.readFileSync(binary)), [binary, ...args], Deno.env.toObject());
 
 // loseDevices is for tests of what happens then: js.Global().Call("loseDevices").
 Object.assign(globalThis, { loseDevices: () => devices.forEach((d: { device: GPUDevice }) => d.device.destroy()) });

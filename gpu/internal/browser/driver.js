@@ -274,7 +274,7 @@ class Device {
 }
 
 // turn lets the event loop run once: messages, input, timers.
-const turn = globalThis.setImmediate
+export const turn = globalThis.setImmediate
   ? () => new Promise((resolve) => setImmediate(resolve))
   : () => new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds build/wasm: wgjepa.wasm for browsers and edge runtimes, and Go's half of
+# the runtime beside it. Prints the file's size, and with --what, what is in it.
+# With --deno it also installs the pinned Deno into wasm/node_modules.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+need_go
+cd "$root"
+
+what='' deno=''
+for arg in "$@"; do
+	case $arg in
+	--what) what=yes ;;
+	--deno) deno=yes ;;
+	*)
+		echo "usage: scripts/wasm.sh [--deno] [--what]" >&2
+		exit 2
+		;;
+	esac
+done
+
+if [ -n "$deno" ]; then
+	(cd wasm && npm ci --no-audit --no-fund --silent)
+fi
+
+out=build/wasm
+mkdir -p "$out"
+GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o "$out/wgjepa.wasm" ./wasm
+cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/"
+
+raw=$(wc -c <"$out/wgjepa.wasm")
+packed=$(gzip -9 -c "$out/wgjepa.wasm" | wc -c)
+awk -v raw="$raw" -v packed="$packed" 'BEGIN {
+	printf "%.2f MiB, %.2f MiB gzipped (aims: 4 and 1.1)\n", raw / 1048576, packed / 1048576
+}'
+
+if [ -n "$what" ]; then
+	GOOS=js GOARCH=wasm go build -trimpath -o "$out/named.wasm" ./wasm
+	go run ./wasm/internal/sizes "$out/named.wasm"
+	rm "$out/named.wasm"
+fi

@@ -1,0 +1,177 @@
+// edge.ts: wgjepa in Deno, on a server without a desktop.
+//
+//	deno run --allow-read --allow-write wasm/edge.ts train DATA… --out DIR
+//	deno run --allow-read --allow-write wasm/edge.ts embed DATA… --weights FILE --out FILE
+//	deno run --allow-read wasm/edge.ts verify FILE…
+//	deno run --allow-read wasm/edge.ts doctor
+//
+// It needs leave to read data and write results, and none for the network.
+// scripts/wasm.sh builds what it runs.
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parseArgs } from "node:util";
+import { guarded } from "./files.js";
+import { Client, start } from "./host.js";
+
+const usage = `usage: deno run --allow-read --allow-write wasm/edge.ts COMMAND
+
+  train DATA…    --out DIR [--config FILE] [--set key=value]… [--resume] [--max-steps N] [--checkpoint-every N]
+  embed DATA…    --weights FILE --out FILE.npy [--encoder context_encoder|target_encoder] [--split train|val|test]
+  verify FILE…   replay golden cases of the reference
+  doctor         hold every kernel to its twin [--only operation]…
+
+DATA are files or folders, or the word phantoms for generated volumes. With all:
+--adapter NAME chooses the adapter, --json prints one object a line.`;
+
+const { values: o, positionals } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: {
+    adapter: { type: "string", default: "" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+    out: { type: "string", default: "" },
+    config: { type: "string", multiple: true, default: [] },
+    set: { type: "string", multiple: true, default: [] },
+    resume: { type: "boolean", default: false },
+    "max-steps": { type: "string", default: "" },
+    "checkpoint-every": { type: "string", default: "100" },
+    weights: { type: "string", default: "" },
+    encoder: { type: "string", default: "" },
+    split: { type: "string", default: "" },
+    only: { type: "string", multiple: true, default: [] },
+  },
+});
+const [command, ...paths] = positionals;
+
+// deno-lint-ignore no-explicit-any
+type Any = any;
+
+function say(event: Any, text: string) {
+  if (o.json) console.log(JSON.stringify(event));
+  else if (text !== "") console.log(text);
+}
+
+function warn(message: string) {
+  if (o.json) console.log(JSON.stringify({ event: "warning", message }));
+  else console.error(`warning: ${message}`);
+}
+
+// configs are the layers of the configuration; a run's own comes first when it
+// is continued.
+function configs(): string[] {
+  const files = [...(o.config as string[])];
+  if (o.resume) files.unshift(path.join(o.out, "config.toml"));
+  return files.map((f) => Deno.readTextFileSync(f));
+}
+
+function settings(): string[] {
+  const set = [...(o.set as string[])];
+  if (o["max-steps"] !== "") set.push(`max_steps=${o["max-steps"]}`);
+  return set;
+}
+
+async function openData(client: Client): Promise<Any> {
+  const opened = await client.request("open", { paths, config: configs(), set: settings() }, (e: Any) => warn(e.message));
+  say({ event: "data", ...opened }, opened.report);
+  return opened;
+}
+
+async function train(client: Client) {
+  if (o.out === "") throw new Error("train needs --out DIR, the folder of the run");
+  const state = path.join(o.out, "checkpoint.safetensors");
+  const exists = fs.existsSync(path.join(o.out, "config.toml"));
+  if (exists && !o.resume) throw new Error(`${o.out} already holds a run: continue it with --resume, or choose another --out`);
+  if (!exists && o.resume) throw new Error(`${o.out} holds no run to resume: there is no config.toml in it`);
+  const opened = await openData(client);
+  if (o.resume) {
+    if (fs.existsSync(state)) await client.request("load", { path: state }, (e: Any) => warn(e.message));
+  } else {
+    Deno.mkdirSync(o.out, { recursive: true });
+    Deno.writeTextFileSync(path.join(o.out, "config.toml"), opened.config);
+  }
+  let told = false;
+  const interrupt = () => {
+    if (told) Deno.exit(1);
+    told = true;
+    console.error("interrupted: finishing the step and saving; once more ends at once");
+    client.request("stop").catch(() => {});
+  };
+  Deno.addSignalListener("SIGINT", interrupt);
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", interrupt);
+  const result: Any = await client.request("train", { adapter: o.adapter, dir: o.out, checkpoint_every: Number(o["checkpoint-every"]) }, (e: Any) => {
+    if (e.event === "warning") return warn(e.message);
+    const s = e.stats;
+    say({ ...s, ...e, stats: undefined, event: "step" },
+      `${s.step}/${e.total}  loss ${s.loss.toFixed(4)}  std ${s.feature_std.toFixed(3)}  lr ${s.lr.toPrecision(2)}${e.steps_per_second ? `  ${e.steps_per_second.toFixed(1)} updates/s` : ""}`);
+  });
+  say({ event: result.stopped ? "interrupted" : "done", ...result },
+    result.stopped ? `interrupted after update ${result.step} of ${result.total}; --resume --out ${o.out} continues` : `${result.step} updates done: ${path.join(o.out, "weights.safetensors")}`);
+  return result.stopped ? 1 : 0;
+}
+
+async function embed(client: Client) {
+  if (o.weights === "" || o.out === "") throw new Error("embed needs --weights FILE and --out FILE");
+  const loaded = await client.request("load", { path: o.weights });
+  // The encoder decides the size of samples.
+  await client.request("open", { paths, config: [loaded.config, ...configs()], set: settings() }, (e: Any) => warn(e.message));
+  const r = await client.request("embed", { adapter: o.adapter, weights: o.weights, out: o.out, encoder: o.encoder, split: o.split });
+  say({ event: "done", ...r }, `${r.samples} embeddings of ${r.dim} numbers: ${o.out}, names in ${o.out}.csv`);
+  return 0;
+}
+
+async function verify(client: Client) {
+  const r: Any = await client.request("verify", { adapter: o.adapter, paths });
+  let bad = 0;
+  for (const c of r.cases) {
+    if (c.failed.length > 0) bad++;
+    say({ event: "case", ...c }, [...c.failed, `${c.file}: ${c.failed.length ? "FAIL" : "ok"}: ${c.compared} tensors, ${c.failed.length} above their bound, ${c.skipped} skipped; nearest to its bound: ${c.worst} ${c.worst_error.toPrecision(2)} of ${c.worst_bound}`].join("\n"));
+  }
+  say({ event: "done", cases: r.cases.length, failed: bad, adapter: r.adapter }, `${r.cases.length - bad} of ${r.cases.length} cases within bounds on ${r.adapter}`);
+  return bad ? 1 : 0;
+}
+
+async function doctor(client: Client) {
+  const { adapters }: Any = await client.request("adapters");
+  for (const a of adapters) say({ event: "adapter", ...a }, `${a.Index}  ${a.Name} (${a.Kind}, ${a.Backend}; ${a.Driver}; ${a.Features?.join(", ") || "no features"})`);
+  let worst = { case: "", error: 0 };
+  const r: Any = await client.request("doctor", { adapter: o.adapter, only: o.only }, (e: Any) => {
+    if (o.json) console.log(JSON.stringify(e));
+    if (e.error > worst.error) worst = e;
+  });
+  for (const f of r.failed) say({ event: "failed", message: f }, `FAIL  ${f}`);
+  say({ event: "done", cases: r.cases, failed: r.failed.length }, `kernels: ${r.cases} cases, ${r.failed.length} failed${worst.case ? `; nearest to its bound: ${worst.case}, ${(100 * worst.error).toFixed(0)} % of it` : ""}`);
+  return r.failed.length ? 1 : 0;
+}
+
+const commands: Record<string, (c: Client) => Promise<number>> = { train, embed, verify, doctor };
+
+if (o.help || !(command in commands)) {
+  (o.help ? console.log : console.error)(usage);
+  Deno.exit(o.help ? 0 : 2);
+}
+try {
+  const built = new URL("../build/wasm/", import.meta.url);
+  let bytes;
+  try {
+    bytes = Deno.readFileSync(new URL("wgjepa.wasm", built));
+  } catch (e) {
+    throw new Error(`there is no ${new URL("wgjepa.wasm", built).pathname} to run (scripts/wasm.sh builds it, --allow-read lets it be read): ${(e as Error).message}`);
+  }
+  Object.assign(globalThis, { fs: guarded(fs), path });
+  await import(new URL("wasm_exec.js", built).href);
+  const module = await WebAssembly.compile(bytes);
+  // deno-lint-ignore prefer-const
+  let program: Any;
+  const client = new Client((text: string) => program.receive(text));
+  program = await start(module, (text: string) => client.receive(text));
+  await client.ready;
+  program.exited.then((code: number) => client.end(`the program ended with ${code}`));
+  Deno.exit(await commands[command](client));
+} catch (e) {
+  const message = (e as Error).message;
+  if (o.json) console.log(JSON.stringify({ event: "error", message, kind: (e as Any).kind }));
+  console.error(`wgjepa: ${message}`);
+  Deno.exit(1);
+}
