@@ -22,7 +22,7 @@ bench: build ## Speed of kernels and of a whole step (ADAPTER=… chooses)
 lint: setup ## gofmt, go vet, staticcheck, natively and for js/wasm
 	@scripts/lint.sh
 
-fuzz: setup ## Every fuzz target for FUZZTIME=5s
+fuzz: setup ## Every fuzz target for FUZZTIME=20000x
 	@scripts/fuzz.sh
 
 build: setup ## Build bin/wgjepa
