@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode"
 )
 
 // Report says what a weight file is, as far as its names and shapes tell.
@@ -51,7 +52,7 @@ func (c *contents) report() *Report {
 		}
 	}
 	for k, v := range c.values {
-		if text := fmt.Sprint(v); len(text) < 80 && !strings.Contains(k, "param_groups") {
+		if text := fmt.Sprint(v); len(text) < 80 && (!strings.Contains(k, ".") || strings.HasPrefix(k, "hyper_parameters.")) {
 			r.Values = append(r.Values, k+" = "+text)
 		}
 	}
@@ -144,5 +145,15 @@ func (r *Report) String() string {
 	for _, v := range r.Metadata {
 		line("metadata", "%s", v)
 	}
-	return b.String()
+	return printable(b.String())
+}
+
+// printable replaces what could move a terminal's cursor: the text is the file's.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }

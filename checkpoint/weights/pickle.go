@@ -40,12 +40,12 @@ type mark struct{}
 
 func (g global) String() string { return g.module + "." + g.name }
 
-// Caps of one pickle. Every value costs one of the budget, a collection
+// Caps of the pickles of a file. Every value costs one of the budget, a collection
 // collectionCost, a string one for eight bytes: a checkpoint of 10 000 tensors
 // with its optimizer costs about a million; all that the budget buys fits into
 // 64 MiB.
 const (
-	pickleBudget   = 1 << 21
+	pickleBudget   = 3 << 19
 	collectionCost = 16
 )
 
@@ -59,14 +59,14 @@ type unpickler struct {
 	r      *bufio.Reader
 	stack  []any
 	memo   map[uint32]any
-	budget int
+	budget *int
 	refers map[string]storage // by key: the numbers outside that it refers to
 }
 
 // unpickle reads the pickle at the start of r and nothing beyond it: its value,
-// and the storages that it refers to.
-func unpickle(r *bufio.Reader) (any, map[string]storage, error) {
-	u := &unpickler{r: r, memo: map[uint32]any{}, budget: pickleBudget, refers: map[string]storage{}}
+// and the storages that it refers to. It takes what it builds off the budget.
+func unpickle(r *bufio.Reader, budget *int) (any, map[string]storage, error) {
+	u := &unpickler{r: r, memo: map[uint32]any{}, budget: budget, refers: map[string]storage{}}
 	for {
 		op, err := u.r.ReadByte()
 		if err != nil {
@@ -90,7 +90,7 @@ func truncated(err error) error {
 }
 
 func (u *unpickler) spend(n int) error {
-	if u.budget -= n; u.budget < 0 {
+	if *u.budget -= n; *u.budget < 0 {
 		return errBudget
 	}
 	return nil
@@ -145,12 +145,16 @@ func (u *unpickler) popN(n int) ([]any, error) {
 
 // bytes reads n bytes, which the budget has to allow.
 func (u *unpickler) bytes(n uint64) ([]byte, error) {
-	if n > uint64(u.budget)*8 {
+	if n > uint64(max(*u.budget, 0))*8 {
 		return nil, errBudget
 	}
-	b, err := io.ReadAll(io.LimitReader(u.r, int64(n)))
-	if err == nil && uint64(len(b)) < n {
-		err = io.ErrUnexpectedEOF
+	var b []byte
+	var err error
+	if n <= 1<<12 {
+		b = make([]byte, n)
+		_, err = io.ReadFull(u.r, b)
+	} else if b, err = io.ReadAll(io.LimitReader(u.r, int64(n))); err == nil && uint64(len(b)) < n {
+		err = io.ErrUnexpectedEOF // memory grows with what is there, not with what is promised
 	}
 	if err != nil {
 		return nil, truncated(err)

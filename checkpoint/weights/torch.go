@@ -119,7 +119,8 @@ func openZip(r io.ReaderAt, size int64) (*torchFile, error) {
 			t.storages[strings.TrimPrefix(name, "data/")] = *e
 		}
 	}
-	t.root, _, err = unpickle(bufio.NewReader(io.NewSectionReader(r, pickle.offset, pickle.size)))
+	budget := pickleBudget
+	t.root, _, err = unpickle(bufio.NewReader(io.NewSectionReader(r, pickle.offset, pickle.size)), &budget)
 	return t, err
 }
 
@@ -144,7 +145,8 @@ func (c *counter) Read(b []byte) (int, error) {
 func openLegacy(r io.ReaderAt, size int64) (*torchFile, error) {
 	c := &counter{r: io.NewSectionReader(r, 0, size)}
 	b := bufio.NewReader(c)
-	magic, _, err := unpickle(b)
+	budget := pickleBudget
+	magic, _, err := unpickle(b, &budget)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +156,7 @@ func openLegacy(r io.ReaderAt, size int64) (*torchFile, error) {
 	var parts [4]any
 	var refers [4]map[string]storage
 	for i := range parts {
-		if parts[i], refers[i], err = unpickle(b); err != nil {
+		if parts[i], refers[i], err = unpickle(b, &budget); err != nil {
 			return nil, err
 		}
 	}
