@@ -17,7 +17,8 @@ function failure(code) {
 
 // guarded is fs with exceptions and unknown codes turned into errors that Go knows.
 export function guarded(fs) {
-  const known = (e) => (e && (typeof e.code !== "string" || e.code === "ENOTCAPABLE") ? failure("EACCES") : e);
+  // Go knows success by null alone.
+  const known = (e) => (e ? (typeof e.code !== "string" || e.code === "ENOTCAPABLE" ? failure("EACCES") : e) : null);
   return new Proxy(fs, {
     get(target, name) {
       const f = target[name];
