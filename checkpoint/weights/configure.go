@@ -199,8 +199,11 @@ func (g *Config) configurePredictor(p *network) error {
 	if g.Predictor.Depth, err = p.depth("predictor_blocks"); err != nil {
 		return fmt.Errorf("predictor: %w", err)
 	}
-	if g.Predictor.NumHeads == 0 { // in the paper's code and in nidl as many as the encoder's
-		g.Predictor.NumHeads = g.NumHeads
+	if g.Predictor.NumHeads == 0 && g.NumHeads > 0 && g.Predictor.EmbedDim%g.NumHeads == 0 {
+		g.Predictor.NumHeads = g.NumHeads // the rule of the paper's code and of nidl
+	}
+	if g.Predictor.NumHeads == 0 {
+		g.Unknown = append(g.Unknown, "predictor_num_heads")
 	}
 	return nil
 }

@@ -257,6 +257,8 @@ func (w *Weights) WriteTorch(out io.Writer, l Layout) error {
 		p.stateDict(groups...)
 	} else {
 		p.dict(func() {
+			p.text("epoch") // the paper's code asks for it before it loads the networks
+			p.int(0)
 			for _, g := range groups {
 				p.text(g.key)
 				p.stateDict(g)

@@ -81,7 +81,7 @@ func sample(c Config) *Weights {
 
 var (
 	flat = Config{ImgSize: []int{24, 24}, PatchSize: []int{8, 8}, InChans: 3, EmbedDim: 12, Depth: 2, NumHeads: 3, MLPRatio: 2.5, QKVBias: true,
-		PosEmbed: "learned", PosOrder: "hwd", NormEps: 1e-6, Predictor: PredictorConfig{8, 2, 3, 1e-6}}
+		PosEmbed: "learned", PosOrder: "hwd", NormEps: 1e-6, Predictor: PredictorConfig{12, 2, 3, 1e-6}}
 	deep = Config{ImgSize: []int{16, 12, 8}, PatchSize: []int{4, 4, 4}, InChans: 2, EmbedDim: 12, Depth: 1, NumHeads: 2, MLPRatio: 4, QKVBias: true, QKNorm: true,
 		ClassToken: true, RegTokens: 2, NoEmbedClass: true, PosEmbed: "learned", PosOrder: "nidl", NormEps: 1e-5, Predictor: PredictorConfig{6, 1, 2, 1e-5}}
 )
@@ -94,7 +94,7 @@ func TestConfigOfGoldenFiles(t *testing.T) {
 	nidl := Config{ImgSize: []int{12, 8, 8}, PatchSize: []int{4, 4, 4}, InChans: 1, EmbedDim: 24, Depth: 2, NumHeads: 3, MLPRatio: 4,
 		QKVBias: true, ClassToken: true, PosEmbed: "learned", PosOrder: "nidl", NormEps: 1e-5, Predictor: PredictorConfig{12, 1, 3, 1e-5}}
 	paper := Config{ImgSize: []int{48, 48}, PatchSize: []int{4, 4}, InChans: 3, EmbedDim: 24, Depth: 2, NumHeads: 3, MLPRatio: 4,
-		QKVBias: true, PosEmbed: "sincos", PosOrder: "hwd", NormEps: 1e-6, Predictor: PredictorConfig{16, 2, 3, 1e-6}}
+		QKVBias: true, PosEmbed: "sincos", PosOrder: "hwd", NormEps: 1e-6, Predictor: PredictorConfig{16, 2, 0, 1e-6}, Unknown: []string{"predictor_num_heads"}}
 	for _, c := range []struct {
 		file, source string
 		want         Config
