@@ -64,10 +64,14 @@ class Failure extends Error {
   }
 }
 
+// A buffer beyond the limit is no memory that could be had, whatever kind of
+// error it is told as.
+const memoryRE = /out of memory|not enough memory|maximum buffer size|maxBufferSize/i;
+
 function asFailure(e) {
   if (e instanceof Failure) return e;
   const message = String(e?.message ?? e).trim().replace(/\s*\n\s*/g, ": ");
-  return new Failure(e instanceof RangeError ? "memory" : "error", message);
+  return new Failure(e instanceof RangeError || memoryRE.test(message) ? "memory" : "error", message);
 }
 
 // Device is one open GPUDevice with what belongs to it.
@@ -131,7 +135,6 @@ class Device {
   async guard(f) {
     const [value, failure] = this.guarded(f);
     const e = await failure;
-    if (this.failure?.kind === "lost") throw this.failure;
     if (e !== null) throw e;
     return value;
   }
@@ -256,7 +259,6 @@ class Device {
     try {
       await this.staging.mapAsync(usage.mapRead, 0, size);
     } catch (e) {
-      await turn(); // the loss of the device is told after its consequences
       throw this.failure ?? asFailure(e);
     }
     await this.scopes;
@@ -367,7 +369,12 @@ export function webgpu(gpu) {
       results.set(token, failure);
       globalThis.wgjepaWake(token);
     };
-    Promise.resolve().then(f).then(() => end(null), (e) => end(asFailure(e)));
+    Promise.resolve().then(f).then(() => end(null), async (e) => {
+      // The loss of a device may be told after its consequences.
+      await Promise.race([devices.get(token)?.device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
+      const known = devices.get(token)?.failure;
+      end(known?.kind === "lost" ? known : asFailure(e));
+    });
   };
 
   const imports = {
