@@ -22,8 +22,7 @@ import (
 //     axis. LayerNorm's epsilon stays that of the 2-D encoder.
 //
 // The patch size in plane cannot change. A predictor keeps its weights; its
-// fixed table of positions is dropped where the grid changes, to be computed
-// for the new one.
+// fixed table of positions becomes that of the new grid.
 func (w *Weights) Adapt(imgSize, patchSize []int, inChans int) (*Weights, error) {
 	c := w.Config
 	if imgSize == nil {
@@ -92,8 +91,9 @@ func (w *Weights) Adapt(imgSize, patchSize []int, inChans int) (*Weights, error)
 	if err != nil {
 		return fail("%w", err)
 	}
-	if moved {
-		n.Predictor = slices.DeleteFunc(slices.Clone(w.Predictor), func(t Tensor) bool { return t.Name == "predictor_pos_embed" })
+	if moved && has(w.Predictor, "predictor_pos_embed") {
+		n.Predictor = slices.Clone(w.Predictor)
+		*find(n.Predictor, "predictor_pos_embed") = sinCos("predictor_pos_embed", 0, grid, c.Predictor.EmbedDim, c.PosOrder)
 	}
 	return &n, nil
 }

@@ -349,6 +349,17 @@ func sinCosAt(t, i int, grid []int, width int, order string) float64 {
 	return math.Cos(x)
 }
 
+// sinCos is the fixed position embedding (1, rows+P, width) of a grid, after
+// rows of zeros for tokens in front.
+func sinCos(name string, rows int, grid []int, width int, order string) Tensor {
+	P, _ := product(grid)
+	data := make([]float32, (rows+P)*width)
+	for i := range P * width {
+		data[rows*width+i] = float32(sinCosAt(i/width, i%width, grid, width, order))
+	}
+	return Tensor{name, []int{1, rows + P, width}, data}
+}
+
 // isSinCos tells whether values (P, width) are the fixed embedding of a grid,
 // up to the rounding of float32 and of half precision.
 func isSinCos(values []float32, grid []int, width int, order string) bool {

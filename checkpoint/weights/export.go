@@ -35,8 +35,9 @@ var Layouts = []Layout{TimmLayout, HubLayout, NIDLLayout, OriginalLayout, ONNXLa
 // Hugging Face, otherwise a file, of safetensors where path ends so and of
 // torch.save (or ONNX) where not. The file appears at once and whole.
 //
-// nidl computes fixed sin-cos positions itself and stores none; its layout then
-// leaves them out. A layout that stores three networks leaves out those that
+// nidl computes fixed sin-cos positions of volumes itself and stores none; its
+// layout then leaves them out, unless their order is hwd, which nidl cannot
+// compute: construct its encoder with pos_embed "learned" then. A layout that stores three networks leaves out those that
 // the weights do not have, save that a missing target encoder is a copy of the
 // context encoder.
 func (w *Weights) Save(path string, l Layout) error {
@@ -107,7 +108,7 @@ func (w *Weights) groups(l Layout) ([]group, error) {
 		return []group{{"", "", w.Encoder}}, nil
 	case NIDLLayout:
 		encoder := w.Encoder
-		if w.Config.PosEmbed == "sincos" && w.Config.Dim() == 3 {
+		if w.Config.PosEmbed == "sincos" && w.Config.PosOrder == "nidl" && w.Config.Dim() == 3 {
 			encoder, target = without(encoder, "pos_embed"), without(target, "pos_embed")
 		}
 		g := []group{{"", "target_encoder.vit.", target}, {"", "context_encoder.vit.", encoder}}

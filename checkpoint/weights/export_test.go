@@ -34,6 +34,8 @@ func TestExportForPrograms(t *testing.T) {
 			c.ClassToken, c.RegTokens, c.NoEmbedClass, c.QKNorm, c.InChans = false, 0, false, false, 1
 		}),
 		"volumes_reg":     with(deep, func(c *Config) { c.NoEmbedClass, c.QKNorm = false, false }),
+		"volumes_sincos":  withTable(deep, "nidl"),
+		"volumes_hwd":     withTable(deep, "hwd"),
 		"volumes_prenorm": with(deep, func(c *Config) { c.PreNorm, c.QKVBias, c.ImgSize = true, false, []int{8, 8, 12} }),
 	}
 	for name, from := range map[string]struct {

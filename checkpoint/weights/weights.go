@@ -128,8 +128,8 @@ type Options struct {
 	// Network takes one encoder, ContextEncoder or TargetEncoder, and leaves the
 	// rest; "" takes all there is.
 	Network  string
-	ImgSize  []int  // the size that it was trained at, for grids that are not square
-	NumHeads int    //
+	ImgSize  []int // the size that it was trained at, for grids that are not square
+	NumHeads int
 	PosEmbed string // sincos or none, where positions are not stored
 }
 
@@ -230,7 +230,25 @@ func (c *contents) weights(o Options) (*Weights, error) {
 		}
 	}
 	w.Ignored = n.ignored
+	w.complete()
 	return w, nil
+}
+
+// complete adds the fixed positions that a file leaves to be computed.
+func (w *Weights) complete() {
+	c := &w.Config
+	if c.PosEmbed != "sincos" || c.ImgSize == nil || has(w.Encoder, "pos_embed") {
+		return
+	}
+	rows := c.Prefix()
+	if c.NoEmbedClass {
+		rows = 0
+	}
+	pos := sinCos("pos_embed", rows, c.Grid(), c.EmbedDim, c.PosOrder)
+	w.Encoder = append(w.Encoder, pos)
+	if w.Target != nil {
+		w.Target = append(w.Target, pos)
+	}
 }
 
 // shape is what a tensor has to look like; −1 fits any length.

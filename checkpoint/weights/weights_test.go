@@ -409,6 +409,44 @@ func TestGridFromTable(t *testing.T) {
 	}
 }
 
+// nidl does not store fixed positions of volumes: they are computed, and left
+// out again on the way back.
+func TestFixedPositions(t *testing.T) {
+	w := withTable(deep, "nidl")
+	var b bytes.Buffer
+	require.NoError(t, w.WriteSafetensors(&b, NIDLLayout))
+	load := func(o Options) *Weights {
+		got, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", o)
+		require.NoError(t, err)
+		return got
+	}
+	got := load(Options{ImgSize: deep.ImgSize, PosEmbed: "sincos"})
+	require.InDeltaSlice(t, find(w.Encoder, "pos_embed").Data, find(got.Encoder, "pos_embed").Data[3*12:], 1e-7)
+	require.Equal(t, "nidl", got.Config.PosOrder)
+	require.Contains(t, load(Options{}).Config.Unknown, "pos_embed")
+	require.Empty(t, load(Options{ImgSize: deep.ImgSize, PosEmbed: "none"}).Config.Unknown)
+
+	w = withTable(deep, "hwd")
+	b.Reset()
+	require.NoError(t, w.WriteSafetensors(&b, NIDLLayout))
+	require.Equal(t, find(w.Encoder, "pos_embed").Data, find(load(Options{ImgSize: deep.ImgSize}).Encoder, "pos_embed").Data)
+}
+
+// withTable makes weights with fixed positions.
+func withTable(c Config, order string) *Weights {
+	c.PosEmbed, c.PosOrder = "sincos", order
+	w := sample(c)
+	rows := c.Prefix()
+	if c.NoEmbedClass {
+		rows = 0
+	}
+	for _, list := range [][]Tensor{w.Encoder, w.Target} {
+		*find(list, "pos_embed") = sinCos("pos_embed", rows, c.Grid(), c.EmbedDim, order)
+	}
+	*find(w.Predictor, "predictor_pos_embed") = sinCos("predictor_pos_embed", 0, c.Grid(), c.Predictor.EmbedDim, order)
+	return w
+}
+
 // γ ⊙ (W x + b) = (γ ⊙ W) x + γ ⊙ b.
 func TestLayerScale(t *testing.T) {
 	w := sample(flat)
