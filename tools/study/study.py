@@ -26,7 +26,7 @@ t_ = p.add_argument_group("training")
 t_.add_argument("--batch", type=int, default=16); t_.add_argument("--steps", type=int, default=400); t_.add_argument("--lr", type=float, default=1e-3); t_.add_argument("--wd", type=float, default=.05)
 t_.add_argument("--beta2", type=float, default=.999); t_.add_argument("--warm", type=float, default=.1); t_.add_argument("--ema", type=float, default=.99); t_.add_argument("--ema-end", type=float, default=1.)
 t_.add_argument("--blocks", type=int, default=4); t_.add_argument("--tscale", type=float, nargs=2, default=[.15, .2]); t_.add_argument("--cscale", type=float, nargs=2, default=[.85, 1.])
-t_.add_argument("--tnorm", default="ln", choices=["ln", "ln-center", "ln-poscenter", "instance"])
+t_.add_argument("--tnorm", default="ln", choices=["ln", "ln-center", "ln-poscenter", "ln-posstd", "instance"])
 t_.add_argument("--jepa", type=float, default=1., help="weight of the prediction loss; 0 leaves the regularisers alone (a control)")
 for k in ("var", "cov", "sig", "varp", "covp", "sigp"): t_.add_argument("--" + k, type=float, default=0.)
 t_.add_argument("--sign", type=int, default=512, help="tokens that SIGReg on tokens looks at"); t_.add_argument("--proj", type=int, default=32)
@@ -150,6 +150,7 @@ for s in range(a.steps):
         h = target(x); h = F.layer_norm(h, (a.width,))
         if a.tnorm == "ln-center": c = h.mean((0, 1)); center = c if center is None else .9 * center + .1 * c; h = h - center
         if a.tnorm == "ln-poscenter": c = h.mean(0); center = c if center is None else .9 * center + .1 * c; h = h - center
+        if a.tnorm == "ln-posstd": c = h.mean(0); center = c if center is None else .9 * center + .1 * c; h = h - center; h = h / (h.std((0, 1)) + 1e-5)
         if a.tnorm == "instance": h = (h - h.mean(1, keepdim=True)) / (h.std(1, keepdim=True) + 1e-5)
         h = take(h.repeat(M, 1, 1), tgt.reshape(M * B, Lt))
     zc = enc(x, ctx); jl = F.smooth_l1_loss(pred(zc, ctx, tgt), h); Z, ZM = zc.reshape(-1, a.width), zc.mean(1); loss = a.jepa * jl
