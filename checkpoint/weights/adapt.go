@@ -15,7 +15,7 @@ import (
 //     the old channels.
 //   - imgSize of as many axes: position embeddings are resized as
 //     torch.nn.functional.interpolate does it, bicubic, align_corners false,
-//     along each axis whose grid changes.
+//     along each axis whose grid changes; they count as learned from then on.
 //   - imgSize and patchSize of three axes for a 2-D encoder (inflation): the
 //     kernel is repeated along the last axis and divided by its length there;
 //     position embeddings are resized in plane and repeated along the last

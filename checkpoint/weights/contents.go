@@ -109,6 +109,11 @@ func readContents(r io.ReaderAt, size int64, name string) (*contents, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, e := range c.entries {
+		if printable(e.name) != e.name {
+			return nil, fmt.Errorf("the name %q of a tensor cannot be shown", e.name)
+		}
+	}
 	c.name, c.size = name, size
 	return c, nil
 }
@@ -119,7 +124,7 @@ func looksLike(b []byte) string {
 		{"version https:/", "a Git LFS pointer (the file itself was not downloaded: git lfs pull)"},
 		{"<", "a web page or XML (the download failed)"},
 		{"{", "JSON"}, {"\x89HDF", "an HDF5 file"}, {"\x1f\x8b", "compressed with gzip"}, {"\x93NUMPY", "a NumPy array"},
-		{"\x89PNG", "a PNG image"}, {"\xff\xd8", "a JPEG image"}, {"\x08", "an ONNX model or unknown"}, {"GGUF", "a GGUF model"},
+		{"\x89PNG", "a PNG image"}, {"\xff\xd8", "a JPEG image"}, {"\x08", "perhaps an ONNX model"}, {"GGUF", "a GGUF model"},
 	} {
 		if strings.HasPrefix(string(b), k.magic) {
 			return k.what

@@ -55,8 +55,8 @@ func (w *Weights) Save(path string, l Layout) error {
 		switch {
 		case strings.HasSuffix(path, ".safetensors"):
 			err = writeFile(path, func(out io.Writer) error { return w.WriteSafetensors(out, l) })
-		case strings.HasSuffix(path, ".ckpt"):
-			err = writeFile(path, func(out io.Writer) error { return w.WriteLightning(out) })
+		case l == NIDLLayout && strings.HasSuffix(path, ".ckpt"):
+			err = writeFile(path, w.WriteLightning)
 		default:
 			err = writeFile(path, func(out io.Writer) error { return w.WriteTorch(out, l) })
 		}

@@ -462,7 +462,7 @@ func (u *unpickler) global(module, name string) error {
 type refused struct{ global global }
 
 func (r *refused) Error() string {
-	return fmt.Sprintf("it names %s, which has no place in a weight file: refused, nothing of it was run; save the model's state_dict() alone where the file is yours", r.global)
+	return fmt.Sprintf("it names %s, which has no place in a weight file: refused, nothing of it was run; save the model's state_dict() alone where the file is yours", printable(r.global.String()))
 }
 
 // known are the objects whose use is understood.

@@ -482,6 +482,7 @@ func TestRefusesOtherModels(t *testing.T) {
 			w.Encoder = slices.DeleteFunc(w.Encoder, func(t Tensor) bool { return strings.HasPrefix(t.Name, "blocks.0.") })
 		}, "block 0 is missing"},
 		"stranger": {func(w *Weights) { w.Encoder = append(w.Encoder, Tensor{"blocks.1.rope.freqs", []int{1}, []float32{1}}) }, "no place"},
+		"name":     {func(w *Weights) { w.Encoder[0].Name = "\x1b[2J" }, "cannot be shown"},
 		"shape":    {func(w *Weights) { find(w.Encoder, "blocks.1.norm1.bias").Shape = []int{3, 4} }, "has shape [3 4], want [12]"},
 	} {
 		t.Run(name, func(t *testing.T) {
