@@ -737,3 +737,25 @@ func TestInspect(t *testing.T) {
 	require.ErrorContains(t, err, "unknown kind")
 	require.Equal(t, "a\uFFFD[2Jb\n", printable("a\x1b[2Jb\n"))
 }
+
+// Every storage type becomes the float32 that is nearest.
+func TestStorageTypes(t *testing.T) {
+	for kind, c := range map[string]struct {
+		raw  []byte
+		want []float32
+	}{
+		"HalfStorage":     {[]byte{0, 0x3c, 0, 0xc0, 1, 0, 0xff, 0x7b, 0, 0x7c}, []float32{1, -2, 0x1p-24, 65504, float32(math.Inf(1))}},
+		"BFloat16Storage": {[]byte{0x80, 0x3f, 0x49, 0xc0}, []float32{1, -3.140625}},
+		"DoubleStorage":   {binary.LittleEndian.AppendUint64(nil, math.Float64bits(0.1)), []float32{0.1}},
+		"FloatStorage":    {binary.LittleEndian.AppendUint32(nil, math.Float32bits(-0.3)), []float32{-0.3}},
+	} {
+		f := &torchFile{r: bytes.NewReader(c.raw), storages: map[string]extent{"k": {0, int64(len(c.raw))}}}
+		n := int64(len(c.want))
+		got, err := f.read(&array{storage{kind, "k", n}, 0, []int64{n}, []int64{1}})
+		require.NoError(t, err)
+		require.Equal(t, c.want, got, kind)
+	}
+	f := &torchFile{storages: map[string]extent{"k": {0, 8}}}
+	_, err := f.read(&array{storage{"LongStorage", "k", 1}, 0, []int64{1}, []int64{1}})
+	require.ErrorContains(t, err, "not floating-point")
+}
