@@ -105,8 +105,9 @@ func launch[P any](e *Encoder, k *kernel, groups [3]int, p P, tensors ...Tensor)
 	}
 	op := driver.Op{Program: &k.program}
 	for i, g := range groups {
-		if g < 0 || g > d.info.Limits.Workgroups {
-			panic(fmt.Sprintf("gpu: %s: %v workgroups, the device takes %d an axis", k.program.Name, groups, d.info.Limits.Workgroups))
+		if g > d.info.Limits.Workgroups {
+			d.fail(fmt.Errorf("gpu: %s: %v workgroups, %s takes %d an axis: use a smaller batch or model", k.program.Name, groups, d.info.Name, d.info.Limits.Workgroups))
+			return
 		}
 		op.Groups[i] = uint32(g)
 	}

@@ -159,7 +159,6 @@ func TestLaunchRefuses(t *testing.T) {
 	require.PanicsWithValue(t, "gpu: fill takes 1 tensors, not 2", func() { launch(e, fill, one, p, x, x) })
 	require.PanicsWithValue(t, "gpu: fill: dst is [64] of the wrong kind", func() { launch(e, fill, one, p, n) })
 	require.PanicsWithValue(t, "gpu: fill: dst is none of the wrong kind", func() { launch(e, fill, one, p, Tensor{}) })
-	require.PanicsWithValue(t, "gpu: fill: [65536 1 1] workgroups, the device takes 65535 an axis", func() { launch(e, fill, [3]int{65536, 1, 1}, p, x) })
 	require.Empty(t, e.plan.Ops, "a refused launch records nothing")
 	launch(e, fill, [3]int{0, 1, 1}, p, x)
 	require.Empty(t, e.plan.Ops, "nothing to do is not recorded")
@@ -174,6 +173,16 @@ func TestBindingLimit(t *testing.T) {
 	err := e.Submit()
 	require.ErrorContains(t, err, "fill: x [65] takes 260 bytes, small binds at most 256 at once")
 	require.Equal(t, err, d.Err())
+}
+
+// So is a dispatch: a batch of many samples is the user's.
+func TestWorkgroupLimit(t *testing.T) {
+	d := Estimate(Info{Name: "small", Limits: Limits{BufferSize: 1 << 20, BindingSize: 1 << 20, Workgroups: 10}})
+	src, dst := d.Tensor("src", 11, 2, 4), d.Tensor("dst", 11, 1, 4)
+	e := d.Begin()
+	e.WindowGrad(src, dst, 0)
+	require.Empty(t, e.plan.Ops, "a refused launch records nothing")
+	require.ErrorContains(t, e.Submit(), "gpu: window_grad_vec4: [1 1 11] workgroups, small takes 10 an axis: use a smaller batch")
 }
 
 func TestGroups(t *testing.T) {

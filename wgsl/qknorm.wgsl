@@ -1,7 +1,7 @@
 // qknorm: layer norm over the head dim of every head's q and k in x (tokens, 3,
 // heads, head dim); v is copied. mean and rstd are (2, tokens, heads).
 // One invocation a head of a token's q, k or v; one workgroup 16 heads of 4
-// tokens. T is f32, or vec4<f32> where 4 divides the head dim.
+// tokens, and of 4 more groups.y workgroups on, to the last. T is f32, or vec4<f32> where 4 divides the head dim.
 // Twin: internal/ref/qknorm.go
 struct Params {
   tokens: u32,
@@ -28,38 +28,39 @@ fn sum(v: {{T}}) -> f32 {
 }
 
 @compute @workgroup_size(16, 4)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let token = id.y;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let part = id.z;
-  if (id.x >= p.heads || token >= p.tokens) { return; }
+  if (id.x >= p.heads) { return; }
   let n = p.width / p.heads / {{W}}u;
-  let first = ((token * 3u + part) * p.heads + id.x) * n;
-  if (part == 2u) {
-    for (var i = 0u; i < n; i++) { y[first + i] = x[first + i]; }
-    return;
-  }
-  let count = f32(p.width / p.heads);
-  var s = {{T}}(0.0);
-  for (var i = 0u; i < n; i++) { s += x[first + i]; }
-  let m = sum(s) / count;
-  var d = {{T}}(0.0);
-  var q = {{T}}(0.0);
-  for (var i = 0u; i < n; i++) {
-    let v = x[first + i] - m;
-    d += v;
-    q += v * v;
-  }
-  let shift = sum(d) / count;
-  let r = 1.0 / sqrt(max(sum(q) / count - shift * shift, 0.0) + p.eps);
-  for (var i = 0u; i < n; i++) {
-    let v = ((x[first + i] - m) - shift) * r;
-    if (part == 0u) {
-      y[first + i] = v * q_gamma[i] + q_beta[i];
-    } else {
-      y[first + i] = v * k_gamma[i] + k_beta[i];
+  for (var token = id.y; token < p.tokens; token += groups.y * 4u) {
+    let first = ((token * 3u + part) * p.heads + id.x) * n;
+    if (part == 2u) {
+      for (var i = 0u; i < n; i++) { y[first + i] = x[first + i]; }
+      continue;
     }
+    let count = f32(p.width / p.heads);
+    var s = {{T}}(0.0);
+    for (var i = 0u; i < n; i++) { s += x[first + i]; }
+    let m = sum(s) / count;
+    var d = {{T}}(0.0);
+    var q = {{T}}(0.0);
+    for (var i = 0u; i < n; i++) {
+      let v = x[first + i] - m;
+      d += v;
+      q += v * v;
+    }
+    let shift = sum(d) / count;
+    let r = 1.0 / sqrt(max(sum(q) / count - shift * shift, 0.0) + p.eps);
+    for (var i = 0u; i < n; i++) {
+      let v = ((x[first + i] - m) - shift) * r;
+      if (part == 0u) {
+        y[first + i] = v * q_gamma[i] + q_beta[i];
+      } else {
+        y[first + i] = v * k_gamma[i] + k_beta[i];
+      }
+    }
+    let row = (part * p.tokens + token) * p.heads + id.x;
+    mean[row] = m + shift;
+    rstd[row] = r;
   }
-  let row = (part * p.tokens + token) * p.heads + id.x;
-  mean[row] = m + shift;
-  rstd[row] = r;
 }

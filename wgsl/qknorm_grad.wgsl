@@ -1,7 +1,7 @@
 // qknorm_grad: gradient of qknorm in x, the formula of layernorm_grad over each
 // head's q and k; that of v is copied.
 // One invocation a head of a token's q, k or v; one workgroup 16 heads of 4
-// tokens. T is f32, or vec4<f32> where 4 divides the head dim.
+// tokens, and of 4 more groups.y workgroups on, to the last. T is f32, or vec4<f32> where 4 divides the head dim.
 // Twin: internal/ref/qknorm.go
 struct Params {
   tokens: u32,
@@ -32,30 +32,31 @@ fn gain(part: u32, i: u32) -> {{T}} {
 }
 
 @compute @workgroup_size(16, 4)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let token = id.y;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let part = id.z;
-  if (id.x >= p.heads || token >= p.tokens) { return; }
+  if (id.x >= p.heads) { return; }
   let n = p.width / p.heads / {{W}}u;
-  let first = ((token * 3u + part) * p.heads + id.x) * n;
-  if (part == 2u) {
-    for (var i = 0u; i < n; i++) { dx[first + i] = dy[first + i]; }
-    return;
-  }
-  let row = (part * p.tokens + token) * p.heads + id.x;
-  let m = mean[row];
-  let r = rstd[row];
-  var a = {{T}}(0.0);
-  var b = {{T}}(0.0);
-  for (var i = 0u; i < n; i++) {
-    let g = dy[first + i] * gain(part, i);
-    a += g;
-    b += g * ((x[first + i] - m) * r);
-  }
-  let mean_g = sum(a) / f32(p.width / p.heads);
-  let mean_gx = sum(b) / f32(p.width / p.heads);
-  for (var i = 0u; i < n; i++) {
-    let g = dy[first + i] * gain(part, i);
-    dx[first + i] = r * ((g - mean_g) - ((x[first + i] - m) * r) * mean_gx);
+  for (var token = id.y; token < p.tokens; token += groups.y * 4u) {
+    let first = ((token * 3u + part) * p.heads + id.x) * n;
+    if (part == 2u) {
+      for (var i = 0u; i < n; i++) { dx[first + i] = dy[first + i]; }
+      continue;
+    }
+    let row = (part * p.tokens + token) * p.heads + id.x;
+    let m = mean[row];
+    let r = rstd[row];
+    var a = {{T}}(0.0);
+    var b = {{T}}(0.0);
+    for (var i = 0u; i < n; i++) {
+      let g = dy[first + i] * gain(part, i);
+      a += g;
+      b += g * ((x[first + i] - m) * r);
+    }
+    let mean_g = sum(a) / f32(p.width / p.heads);
+    let mean_gx = sum(b) / f32(p.width / p.heads);
+    for (var i = 0u; i < n; i++) {
+      let g = dy[first + i] * gain(part, i);
+      dx[first + i] = r * ((g - mean_g) - ((x[first + i] - m) * r) * mean_gx);
+    }
   }
 }
