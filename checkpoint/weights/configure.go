@@ -46,7 +46,7 @@ func (c *contents) configure(n *networks, enc *network, o Options) (Config, erro
 	}
 	g.MLPRatio = ratio(fc1.shape[0], g.EmbedDim)
 
-	// What the program is known to use, then what is written beside the weights.
+	// What the program uses by default, then what is written beside the weights.
 	g.NormEps = 1e-6 // timm vision_transformer.py, facebookresearch/ijepa helper.py
 	g.Predictor.NormEps = 1e-6
 	fromNIDL := strings.HasPrefix(n.source, "nidl")
@@ -57,8 +57,14 @@ func (c *contents) configure(n *networks, enc *network, o Options) (Config, erro
 			g.NormEps = 1e-5
 		}
 	}
-	if err := c.beside(&g, n.hub); err != nil {
+	told, err := c.beside(&g, n.hub)
+	if err != nil {
 		return g, err
+	}
+	if o.NormEps > 0 {
+		g.NormEps = o.NormEps
+	} else if !told {
+		g.Assumed = append(g.Assumed, "norm_eps")
 	}
 	if err := override(&g, enc, o); err != nil {
 		return g, err
@@ -108,21 +114,22 @@ type ownConfig struct {
 	} `toml:"encoder"`
 }
 
-// beside takes what the metadata or a config.json tell.
-func (c *contents) beside(g *Config, hub bool) error {
+// beside takes what the metadata or a config.json tell, and whether they tell
+// the norms' epsilon.
+func (c *contents) beside(g *Config, hub bool) (told bool, err error) {
 	if text := c.metadata["config"]; text != "" && strings.HasPrefix(c.metadata["format"], "wgjepa") {
 		var own ownConfig
 		if err := toml.Unmarshal([]byte(text), &own); err != nil {
-			return fmt.Errorf("its configuration cannot be read: %w", err)
+			return false, fmt.Errorf("its configuration cannot be read: %w", err)
 		}
 		e := own.Encoder
 		if len(e.ImgSize) != g.Dim() || e.NumHeads < 1 {
-			return fmt.Errorf("its configuration (img_size %v, num_heads %d) is not that of its weights", e.ImgSize, e.NumHeads)
+			return false, fmt.Errorf("its configuration (img_size %v, num_heads %d) is not that of its weights", e.ImgSize, e.NumHeads)
 		}
 		g.ImgSize, g.NumHeads, g.NoEmbedClass = e.ImgSize, e.NumHeads, e.NoEmbedClass
 		g.PosEmbed, g.PosOrder = e.PosEmbed, e.PosOrder
 		if e.NormEps > 0 {
-			g.NormEps = e.NormEps
+			g.NormEps, told = e.NormEps, true
 		}
 		g.Predictor.NumHeads = own.PredictorNumHeads
 		g.Predictor.NormEps = 1e-5
@@ -134,11 +141,12 @@ func (c *contents) beside(g *Config, hub bool) error {
 	case h == nil:
 	case hub:
 		if h.HiddenSize != 0 && h.HiddenSize != g.EmbedDim || h.Layers != 0 && h.Layers != g.Depth {
-			return fmt.Errorf("config.json tells of width %d and %d layers, the tensors of %d and %d", h.HiddenSize, h.Layers, g.EmbedDim, g.Depth)
+			return false, fmt.Errorf("config.json tells of width %d and %d layers, the tensors of %d and %d", h.HiddenSize, h.Layers, g.EmbedDim, g.Depth)
 		}
 		if h.HiddenAct != "" && h.HiddenAct != "gelu" {
-			return fmt.Errorf("config.json has hidden_act %q: only gelu is known here", h.HiddenAct)
+			return false, fmt.Errorf("config.json has hidden_act %q: only gelu is known here", h.HiddenAct)
 		}
+		told = true
 		g.NumHeads, g.ImgSize = h.Heads, axes(h.ImageSize, g.Dim())
 		if h.LayerNormEps > 0 {
 			g.NormEps = h.LayerNormEps
@@ -155,7 +163,7 @@ func (c *contents) beside(g *Config, hub bool) error {
 			g.NumHeads = 24
 		}
 	}
-	return nil
+	return told, nil
 }
 
 // usualHeads are those of the published ViTs of a width.
@@ -180,8 +188,9 @@ func override(g *Config, enc *network, o Options) error {
 	if e, ok := enc.entries["blocks.0.attn.q_norm.weight"]; ok && len(e.shape) == 1 && e.shape[0] > 0 && g.EmbedDim%e.shape[0] == 0 {
 		g.NumHeads = g.EmbedDim / e.shape[0]
 	}
-	if g.NumHeads == 0 {
+	if g.NumHeads == 0 && usualHeads[g.EmbedDim] > 0 {
 		g.NumHeads = usualHeads[g.EmbedDim]
+		g.Assumed = append(g.Assumed, "num_heads")
 	}
 	if g.NumHeads < 0 || g.NumHeads > 0 && g.EmbedDim%g.NumHeads != 0 {
 		return fmt.Errorf("its width %d is not a multiple of %d heads: give num_heads", g.EmbedDim, g.NumHeads)
@@ -303,6 +312,7 @@ func (g *Config) locate(P int, pos, table entry, stored bool) bool {
 		return false
 	}
 	set(cube)
+	g.Assumed = append(g.Assumed, "img_size")
 	return true
 }
 

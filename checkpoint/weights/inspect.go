@@ -132,6 +132,9 @@ func (r *Report) String() string {
 		if extras != nil {
 			line("options", "%s", strings.Join(extras, ", "))
 		}
+		if c.Assumed != nil {
+			line("assumed", "%s: what is usual, the file does not tell", strings.Join(c.Assumed, ", "))
+		}
 		if p := c.Predictor; p.EmbedDim > 0 {
 			line("predictor", "width %d, depth %d, norm_eps %g", p.EmbedDim, p.Depth, p.NormEps)
 		}

@@ -16,8 +16,9 @@
 //
 // All become [Weights]: tensors under timm's names, and a [Config] with what
 // file and names tell. What they do not tell, such as the number of heads in a
-// bare state dictionary, is left zero and listed in Config.Unknown; [Options]
-// supplies it. LayerScale (DINOv2) is multiplied into the projections before
+// bare state dictionary, is taken as is usual for that program and width and
+// listed in Config.Assumed, or left zero and listed in Config.Unknown;
+// [Options] supplies it. LayerScale (DINOv2) is multiplied into the projections before
 // it. A tensor that the encoder has no place for is an error.
 //
 // Files of torch.save are pickles: programs for a stack machine that can call
@@ -72,7 +73,9 @@ type Config struct {
 	NormEps      float64 //
 	Predictor    PredictorConfig
 
-	Unknown []string // settings that the file does not tell, by their names in a configuration
+	// Settings that the file does not tell, by their names in a configuration:
+	// left zero, and taken as is usual.
+	Unknown, Assumed []string
 }
 
 // PredictorConfig is what a file tells about a predictor; zero where it has none.
@@ -130,6 +133,7 @@ type Options struct {
 	Network  string
 	ImgSize  []int // the size that it was trained at, for grids that are not square
 	NumHeads int
+	NormEps  float64
 	PosEmbed string // sincos or none, where positions are not stored
 }
 

@@ -88,13 +88,13 @@ var (
 
 func TestConfigOfGoldenFiles(t *testing.T) {
 	timm := Config{ImgSize: []int{32, 32}, PatchSize: []int{8, 8}, InChans: 3, EmbedDim: 24, Depth: 2, NumHeads: 3, MLPRatio: 4,
-		QKVBias: true, ClassToken: true, PosEmbed: "learned", PosOrder: "hwd", NormEps: 1e-6}
+		QKVBias: true, ClassToken: true, PosEmbed: "learned", PosOrder: "hwd", NormEps: 1e-6, Assumed: []string{"norm_eps", "img_size"}}
 	hub := timm
-	hub.ClassToken, hub.NormEps = false, 1e-12
+	hub.ClassToken, hub.NormEps, hub.Assumed = false, 1e-12, nil
 	nidl := Config{ImgSize: []int{12, 8, 8}, PatchSize: []int{4, 4, 4}, InChans: 1, EmbedDim: 24, Depth: 2, NumHeads: 3, MLPRatio: 4,
-		QKVBias: true, ClassToken: true, PosEmbed: "learned", PosOrder: "nidl", NormEps: 1e-5, Predictor: PredictorConfig{12, 1, 3, 1e-5}}
+		QKVBias: true, ClassToken: true, PosEmbed: "learned", PosOrder: "nidl", NormEps: 1e-5, Predictor: PredictorConfig{12, 1, 3, 1e-5}, Assumed: []string{"norm_eps"}}
 	paper := Config{ImgSize: []int{48, 48}, PatchSize: []int{4, 4}, InChans: 3, EmbedDim: 24, Depth: 2, NumHeads: 3, MLPRatio: 4,
-		QKVBias: true, PosEmbed: "sincos", PosOrder: "hwd", NormEps: 1e-6, Predictor: PredictorConfig{16, 2, 0, 1e-6}, Unknown: []string{"predictor_num_heads"}}
+		QKVBias: true, PosEmbed: "sincos", PosOrder: "hwd", NormEps: 1e-6, Predictor: PredictorConfig{16, 2, 0, 1e-6}, Unknown: []string{"predictor_num_heads"}, Assumed: []string{"norm_eps"}}
 	for _, c := range []struct {
 		file, source string
 		want         Config
@@ -247,7 +247,7 @@ func TestResizeAxis(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	for name, c := range map[string]Config{"flat": flat, "deep": deep} {
 		w := sample(c)
-		o := Options{NumHeads: c.NumHeads, ImgSize: c.ImgSize}
+		o := Options{NumHeads: c.NumHeads, ImgSize: c.ImgSize, NormEps: c.NormEps}
 		for _, l := range []Layout{TimmLayout, NIDLLayout, OriginalLayout} {
 			for _, ext := range []string{".pt", ".safetensors", ".ckpt"} {
 				if ext == ".ckpt" && l != NIDLLayout {
@@ -264,7 +264,7 @@ func TestRoundTrip(t *testing.T) {
 						require.Equal(t, w.Predictor, got.Predictor)
 					}
 					want := c
-					want.NormEps, want.PosOrder = got.Config.NormEps, got.Config.PosOrder
+					want.PosOrder = got.Config.PosOrder
 					want.Predictor = got.Config.Predictor
 					require.Equal(t, want, got.Config)
 					entries, err := os.ReadDir(filepath.Dir(path))
@@ -758,4 +758,22 @@ func TestStorageTypes(t *testing.T) {
 	f := &torchFile{storages: map[string]extent{"k": {0, 8}}}
 	_, err := f.read(&array{storage{"LongStorage", "k", 1}, 0, []int64{1}, []int64{1}})
 	require.ErrorContains(t, err, "not floating-point")
+}
+
+// The usual number of heads is an assumption, and told as one.
+func TestAssumes(t *testing.T) {
+	c := flat
+	c.EmbedDim, c.Depth, c.NumHeads = 192, 1, 3
+	var b bytes.Buffer
+	require.NoError(t, sample(c).WriteSafetensors(&b, TimmLayout))
+	w, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{})
+	require.NoError(t, err)
+	require.Equal(t, 3, w.Config.NumHeads)
+	require.Equal(t, []string{"norm_eps", "num_heads", "img_size"}, w.Config.Assumed)
+	w, err = LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{NumHeads: 6, NormEps: 1e-5, ImgSize: []int{24, 24}})
+	require.NoError(t, err)
+	require.Equal(t, 6, w.Config.NumHeads)
+	require.Empty(t, w.Config.Assumed)
+	_, err = LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{NumHeads: 7})
+	require.ErrorContains(t, err, "not a multiple of 7 heads")
 }
