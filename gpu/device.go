@@ -28,6 +28,10 @@ const (
 // MaxHeadDim is the widest attention head that the kernels take.
 const MaxHeadDim = 256
 
+// maxBinding bounds what a kernel sees of a tensor, in bytes: kernels count
+// elements in 32 bits, and the last workgroups of a launch count beyond the end.
+const maxBinding = 4 << 31
+
 // ErrLost and ErrMemory are wrapped by errors of a lost device and of an
 // allocation that failed.
 var (
@@ -125,6 +129,7 @@ func Estimate(info Info) *Device { return newDevice(&dry{info: info}) }
 
 func newDevice(drv driver.Device) *Device {
 	d := &Device{drv: drv, info: drv.Info(), compile: map[*kernel]bool{}, buffers: map[int]*buffer{}, scratches: map[string]Tensor{}}
+	d.info.Limits.BindingSize = min(d.info.Limits.BindingSize, maxBinding)
 	d.tuning = tuningFor(d.info)
 	d.enc.d = d
 	return d

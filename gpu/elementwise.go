@@ -24,8 +24,9 @@ var (
 
 // Fill sets every element of dst to value.
 func (e *Encoder) Fill(dst Tensor, value float64) {
-	n := dst.Len()
-	launch(e, fill, e.groups1(ceil(n, 64)), ref.FillParams{N: uint32(n), Value: value}, dst)
+	e.pieces(dst.Len(), func(off, n int) {
+		launch(e, fill, e.groups1(ceil(n, 64)), ref.FillParams{N: uint32(n), Value: value}, e.piece(dst, off, n))
+	})
 }
 
 // Add is dst += x.
@@ -41,7 +42,9 @@ func (e *Encoder) Copy(dst, x Tensor) {
 	if dst.Len() != x.Len() {
 		panic(shapes("Copy", "dst", dst, "x", x))
 	}
-	launchElements(e, copyKernel, x.Len(), x.Len(), ref.ElementsParams{N: uint32(x.Len())}, x, dst)
+	e.pieces(x.Len(), func(off, n int) {
+		launchElements(e, copyKernel, n, n, ref.ElementsParams{N: uint32(n)}, e.piece(x, off, n), e.piece(dst, off, n))
+	})
 }
 
 // ScaleRows multiplies every sample of x (B, …) by its factor: dst =
@@ -81,6 +84,18 @@ var elementwise = Op{
 				t.E.Copy(twin, x)
 				t.Exact(sum)
 				t.Exact(twin)
+			}
+		}},
+		{"fill, copy in pieces", func(t *Trial) {
+			limits := t.d.info.Limits
+			defer func() { t.d.info.Limits = limits }()
+			t.d.info.Limits.BindingSize = 1 << 10 // 256 elements
+			for _, n := range []int{256, 257, 1000} {
+				x, twin, dst := t.In("x", n), t.Out("twin", n), t.Out("dst", n)
+				t.E.Copy(twin, x)
+				t.E.Fill(dst, 0.25)
+				t.Exact(twin)
+				t.Exact(dst)
 			}
 		}},
 		{"stochastic depth", func(t *Trial) {

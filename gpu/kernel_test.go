@@ -2,6 +2,9 @@ package gpu
 
 import (
 	"math"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -136,7 +139,23 @@ func TestKernelsFitTheCore(t *testing.T) {
 		require.LessOrEqual(t, max(w[0], w[1]), 256, "%s: invocations along an axis", p.Name)
 		require.LessOrEqual(t, w[2], 64, "%s: invocations along z", p.Name)
 		require.NotEmpty(t, p.Layout.Params, "%s: a uniform buffer cannot be empty", p.Name)
+		require.LessOrEqual(t, workgroupMemory(t, p.Source), 16<<10, "%s: bytes of workgroup memory", p.Name)
 	}
+}
+
+var workgroupRE = regexp.MustCompile(`var<workgroup> \w+: array<(f32|vec[24]<f32>), (\d+)>;`)
+
+// workgroupMemory adds up what a shader declares, in bytes.
+func workgroupMemory(t *testing.T, source string) int {
+	found := workgroupRE.FindAllStringSubmatch(source, -1)
+	require.Len(t, found, strings.Count(source, "var<workgroup>"), "a declaration of another form")
+	bytes := 0
+	for _, m := range found {
+		n, err := strconv.Atoi(m[2])
+		require.NoError(t, err)
+		bytes += n * map[string]int{"f32": 4, "vec2<f32>": 8, "vec4<f32>": 16}[m[1]]
+	}
+	return bytes
 }
 
 // TestEveryShaderIsRegistered: a shader without a kernel would go untested.
@@ -167,12 +186,24 @@ func TestLaunchRefuses(t *testing.T) {
 // A binding beyond the limit is the caller's size, not a bug: an error that stays.
 func TestBindingLimit(t *testing.T) {
 	d := Estimate(Info{Name: "small", Kind: Discrete, Limits: Limits{BufferSize: 1 << 20, BindingSize: 256, Workgroups: 65535}})
-	x := d.Tensor("x", 65)
+	x, y := d.Tensor("x", 1, 65, 1), d.Tensor("y", 1, 1)
+	e := d.Begin()
+	e.MeanPool(y, x)
+	err := e.Submit()
+	require.ErrorContains(t, err, "mean_pool: x [1 65 1] takes 260 bytes, small binds at most 256 at once")
+	require.Equal(t, err, d.Err())
+}
+
+// What kernels count in 32 bits no device may bind more of, whatever it says.
+func TestBindingsAreCounted(t *testing.T) {
+	d := Estimate(Info{Name: "vast", Limits: Limits{BufferSize: 1 << 50, BindingSize: 1 << 50, Workgroups: 1 << 20}})
+	x, y := d.Tensor("x", 1, 1<<31, 2), d.Tensor("y", 1, 2)
 	e := d.Begin()
 	e.Fill(x, 1)
-	err := e.Submit()
-	require.ErrorContains(t, err, "fill: x [65] takes 260 bytes, small binds at most 256 at once")
-	require.Equal(t, err, d.Err())
+	require.NoError(t, e.d.Err(), "in two pieces")
+	require.Len(t, e.plan.Ops, 2)
+	e.MeanPool(y, x)
+	require.ErrorContains(t, e.Submit(), "vast binds at most 8589934592 at once")
 }
 
 // So is a dispatch: a batch of many samples is the user's.

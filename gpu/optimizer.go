@@ -158,7 +158,17 @@ func (e *Encoder) pieces(n int, f func(off, n int)) {
 	}
 }
 
-func (e *Encoder) pieceLen() int { return int(e.d.info.Limits.BindingSize/4) / align * align }
+// piece is one of them: all of t where one binding can hold it.
+func (e *Encoder) piece(t Tensor, off, n int) Tensor {
+	if t.cap <= e.pieceLen() {
+		return t
+	}
+	return t.Slice(off, n)
+}
+
+func (e *Encoder) pieceLen() int {
+	return max(1, int(e.d.info.Limits.BindingSize/4)/align) * align
+}
 
 // lanes runs the first stage of a sum over all of tensors, which launch
 // records for one piece, and returns the partial sums and their number.
