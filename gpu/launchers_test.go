@@ -207,6 +207,38 @@ func TestScratchIsSizedOnce(t *testing.T) {
 	})
 }
 
+// TestScratchServesShorterSteps: √n chunks of n rows are sometimes more than
+// those of n + 1.
+func TestScratchServesShorterSteps(t *testing.T) {
+	const width, heads = 8, 2
+	onTwins(t, func(t *testing.T, d *Device, _ func(...int) (Tensor, []float64)) {
+		z, dz, qkv, dqkv := d.Tensor("z", 289, width), d.Tensor("dz", 289, width), d.Tensor("qkv", 289, 3*width), d.Tensor("dqkv", 289, 3*width)
+		mean, rstd, gain, one := d.Tensor("mean", 2*289*heads), d.Tensor("rstd", 2*289*heads), d.Tensor("gain", width), d.Tensor("one", 2)
+		directions := d.Tensor("directions", width, 5)
+		var before uint64
+		for n := 289; n > 240; n-- {
+			z, dz := z.Reshape(n, width), dz.Reshape(n, width)
+			qkv, dqkv, half := qkv.Reshape(1, n, 3*width), dqkv.Reshape(1, n, 3*width), gain.Reshape(width/heads)
+			e := d.Begin()
+			e.LayerNormGradParams(gain, gain, dz, z, mean.Reshape(n), rstd.Reshape(n))
+			e.QKNormGrad(dqkv, half, half, half, half, dqkv, qkv, half, half, mean.Reshape(2, n, heads), rstd.Reshape(2, n, heads), heads)
+			e.LinearGradBias(gain, dz)
+			e.FeatureStd(one.Reshape(1), z)
+			e.VarianceCovariance(one, dz, z, 1, 1)
+			e.SIGReg(one.Reshape(1), dz, z, directions, 1)
+			require.NoError(t, e.Submit())
+			if n < 289 {
+				require.Equal(t, before, d.Allocated(), "%d rows", n)
+			}
+			before = d.Allocated()
+		}
+	})
+	for most, n := 0, 1; n < 10000; n++ {
+		most = max(most, ceil(n, chunk(n)))
+		require.GreaterOrEqual(t, mostChunks(n), most)
+	}
+}
+
 func TestAttentionOfNothing(t *testing.T) {
 	onTwins(t, func(t *testing.T, d *Device, _ func(...int) (Tensor, []float64)) {
 		qkv, o, lse := d.Tensor("qkv", 2, 4, 12), d.Tensor("o", 2, 4, 4), d.Tensor("lse", 2, 2, 4)

@@ -65,7 +65,7 @@ func (e *Encoder) LayerNormGradParams(dgamma, dbeta, dy, x, mean, rstd Tensor) {
 		panic(shapes("LayerNormGradParams", "dgamma", dgamma, "dbeta", dbeta, "dy", dy, "x", x, "mean", mean, "rstd", rstd))
 	}
 	chunks := ceil(rows, chunk(rows))
-	partial := e.d.scratch("layer norm", 2*chunks*cols)
+	partial := e.d.scratch("layer norm", 2*mostChunks(x.cap/cols)*cols)
 	kernel, w := layerNormPartial.pick(cols)
 	launch(e, kernel, [3]int{ceil(cols/w, 64), chunks, 1},
 		ref.LayerNormPartialParams{Rows: uint32(rows), Cols: uint32(cols), Chunk: uint32(chunk(rows))},

@@ -303,12 +303,9 @@ func (e *Encoder) columnSums(name string, dst, x Tensor, add bool) {
 	if dst.Len() != cols {
 		panic(fmt.Sprintf("gpu: %s: dst is %v, x is %v", name, dst, x))
 	}
-	// About √rows in each of two stages is the shortest chain of additions,
-	// and the most accurate.
-	chunk := max(16, int(math.Sqrt(float64(rows))))
+	chunk := chunk(rows)
 	if chunks := ceil(rows, chunk); chunks > 1 {
-		most := int(math.Sqrt(float64(x.cap/cols))) + 3 // chunks, whatever x's rows are in other steps
-		partial := e.d.scratch("partial column sums", most*cols).Reshape(chunks, cols)
+		partial := e.d.scratch("partial column sums", mostChunks(x.cap/cols)*cols).Reshape(chunks, cols)
 		e.sumChunks(partial, x, chunk, false)
 		x, chunk = partial, chunks
 	}

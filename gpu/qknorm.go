@@ -49,7 +49,7 @@ func (e *Encoder) QKNormGrad(dx, dqGamma, dqBeta, dkGamma, dkBeta, dy, x, qGamma
 		ref.QKNormGradParams{Tokens: uint32(tokens), Width: uint32(width), Heads: uint32(heads)},
 		dy, x, qGamma, kGamma, mean, rstd, dx)
 	chunks := ceil(tokens, chunk(tokens))
-	partial := e.d.scratch("q/k norm", 4*chunks*hd)
+	partial := e.d.scratch("q/k norm", 4*mostChunks(x.cap/x.Cols())*hd)
 	launch(e, qkNormPartial, [3]int{ceil(hd, 64), chunks, 2},
 		ref.QKNormPartialParams{Tokens: uint32(tokens), Width: uint32(width), Heads: uint32(heads), Chunk: uint32(chunk(tokens))},
 		dy, x, mean, rstd, partial)

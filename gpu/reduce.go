@@ -25,6 +25,11 @@ var (
 // in each of two stages is the shortest chain of additions.
 func chunk(rows int) int { return max(16, int(math.Sqrt(float64(rows)))) }
 
+// mostChunks is the most chunks that any number of rows up to this one has:
+// fewer rows may have more, and scratch that was sized for the longest step
+// serves all of them.
+func mostChunks(rows int) int { return int(math.Sqrt(float64(rows))) + 3 }
+
 // maxLanes bounds the partial sums of a sum over elements.
 const maxLanes = 1 << 16
 
@@ -43,7 +48,7 @@ func (e *Encoder) windowSums(dst, x, mean Tensor, p ref.ColumnChunksParams, add 
 	rows, cols := int(p.Rows), int(p.Cols)
 	p.Chunk = uint32(chunk(rows))
 	chunks := ceil(rows, chunk(rows))
-	partial := e.d.scratch("column sums", chunks*cols)
+	partial := e.d.scratch("column sums", mostChunks(x.cap/cols)*cols)
 	launch(e, columnChunks, [3]int{ceil(cols, 64), chunks, 1}, p, x, e.orNone(mean, true), partial)
 	e.reduce(dst, partial, 0, chunks, cols, add, scale)
 }

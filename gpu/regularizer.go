@@ -64,7 +64,7 @@ func (e *Encoder) SIGReg(loss, dz, z, directions Tensor, weight float64) {
 	chunks := ceil(n, chunk(n))
 	x := e.d.scratch("projections", n*s).Reshape(n, s)
 	dx := e.d.scratch("projections' gradient", n*s).Reshape(n, s)
-	partial := e.d.scratch("partial moments", chunks*s*knots*2)
+	partial := e.d.scratch("partial moments", mostChunks(z.cap/d)*s*knots*2)
 	moments := e.d.scratch("moments", s*knots*2)
 	terms := e.d.scratch("projections' terms", s)
 	e.MatMul(x, z.Reshape(n, d), directions)
