@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path"
 	"runtime/debug"
 	"strconv"
@@ -231,6 +232,11 @@ func (s *session) load(c command) (any, error) {
 func (s *session) train(c command) (any, error) {
 	if s.ds == nil {
 		return nil, errNoData
+	}
+	if c.Dir != "" {
+		if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+			return nil, err
+		}
 	}
 	t, err := s.newTrainer(c)
 	if err != nil {

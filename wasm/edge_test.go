@@ -1,0 +1,347 @@
+//go:build !js
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"wgjepa/checkpoint"
+	"wgjepa/gpu"
+	"wgjepa/jepa"
+)
+
+// deno returns Deno's path, or skips and says how to get it.
+func deno(t testing.TB) string {
+	t.Helper()
+	path, err := filepath.Abs("node_modules/.bin/deno")
+	require.NoError(t, err)
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("Deno is not installed: scripts/wasm.sh --deno installs the pinned version")
+	}
+	return path
+}
+
+// built runs scripts/wasm.sh once.
+var built = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("../scripts/wasm.sh").CombinedOutput()
+	return string(out), err
+})
+
+func build(t testing.TB) {
+	t.Helper()
+	out, err := built()
+	require.NoError(t, err, out)
+}
+
+// run starts Deno with a script and returns what it wrote.
+func run(t testing.TB, permissions []string, script string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	cmd := command(t, permissions, script, args...)
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	err = cmd.Run()
+	return o.String(), e.String(), err
+}
+
+// command never asks for a permission and never gets the network.
+func command(t testing.TB, permissions []string, script string, args ...string) *exec.Cmd {
+	t.Helper()
+	all := append([]string{"run", "--no-prompt", "--no-config", "--deny-net"}, permissions...)
+	cmd := exec.Command(deno(t), append(append(all, script), args...)...)
+	// Without a desktop Mesa complains on standard error.
+	cmd.Env = append(os.Environ(), "NODEVICE_SELECT=1", "DENO_NO_UPDATE_CHECK=1")
+	return cmd
+}
+
+// edge runs a command of edge.ts with leave to read, and to write in dir if
+// that is given, and returns the objects it printed.
+func edge(t testing.TB, dir string, args ...string) ([]map[string]any, error) {
+	t.Helper()
+	build(t)
+	stdout, stderr, err := run(t, leave(dir), "edge.ts", append(args, "--json")...)
+	if err != nil {
+		err = fmt.Errorf("%w: %s%s", err, stdout, stderr)
+	}
+	return objects(t, stdout), err
+}
+
+func leave(dir string) []string {
+	p := []string{"--allow-read"}
+	if dir != "" {
+		p = append(p, "--allow-write="+dir)
+	}
+	return p
+}
+
+func objects(t testing.TB, text string) []map[string]any {
+	t.Helper()
+	var list []map[string]any
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "{") {
+			continue
+		}
+		var m map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &m), line)
+		list = append(list, m)
+	}
+	return list
+}
+
+// gpuLane skips where Deno has no GPU interface.
+func gpuLane(t testing.TB) {
+	t.Helper()
+	stdout, stderr, err := run(t, nil, "testdata/adapter.js")
+	require.NoError(t, err, stderr)
+	if strings.TrimSpace(stdout) != "yes" {
+		t.Skip("Deno finds no adapter here: on Debian or Ubuntu without a GPU, apt-get install mesa-vulkan-drivers")
+	}
+}
+
+// TestSameBits: masks, batches and initial weights are those of the native
+// program, bit for bit.
+func TestSameBits(t *testing.T) {
+	t.Parallel()
+	build(t)
+	want := bits(t)
+	stdout, stderr, err := run(t, []string{"-A"}, "exec.ts", testBinary(t, "."), "-test.run", "TestPrintBits")
+	require.NoError(t, err, stdout+stderr)
+	got := map[string]string{}
+	for line := range strings.Lines(stdout) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "bits" {
+			got[f[1]] = f[2]
+		}
+	}
+	require.Len(t, got, 4)
+	require.Equal(t, want, got)
+}
+
+// testBinary builds the tests of a package for GOOS=js.
+func testBinary(t testing.TB, pkg string) string {
+	t.Helper()
+	deno(t)
+	out := filepath.Join(t.TempDir(), "test.wasm")
+	cmd := exec.Command("go", "test", "-c", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(text))
+	return out
+}
+
+// TestDriver runs the browser driver's own tests.
+func TestDriver(t *testing.T) {
+	t.Parallel()
+	gpuLane(t)
+	build(t)
+	stdout, stderr, err := run(t, []string{"-A"}, "exec.ts", testBinary(t, "../gpu/internal/browser"), "-test.v")
+	require.NoError(t, err, stdout+stderr)
+	require.Contains(t, stdout, "--- PASS: TestLostDevice")
+	require.NotContains(t, stdout, "--- SKIP: TestRoundTrip")
+	for line := range strings.Lines(stdout) {
+		if strings.Contains(line, "µs a dispatch") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+}
+
+// TestDoctor holds every kernel to its twin, through the wasm file.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	gpuLane(t)
+	events, err := edge(t, "", "doctor")
+	require.NoError(t, err)
+	total := 0
+	for _, op := range gpu.Table {
+		total += len(op.Cases)
+	}
+	last := events[len(events)-1]
+	require.Equal(t, "done", last["event"])
+	require.EqualValues(t, total, last["cases"])
+	require.EqualValues(t, 0, last["failed"])
+}
+
+// TestGolden replays the reference's steps and runs, through the wasm file, and
+// gives it leave to read those and itself only.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	gpuLane(t)
+	dir := os.Getenv("JEPA_TEST_GOLDEN")
+	if dir == "" {
+		dir = "../../shared/golden"
+	}
+	var files []string
+	for _, pattern := range []string{"step*.safetensors", "fit_*.safetensors"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		require.NoError(t, err)
+		files = append(files, found...)
+	}
+	if len(files) == 0 {
+		t.Skipf("the reference's golden data are not at %s (JEPA_TEST_GOLDEN sets another folder)", dir)
+	}
+	events, err := edge(t, "", append([]string{"verify"}, files...)...)
+	require.NoError(t, err)
+	cases := 0
+	for _, e := range events {
+		if e["event"] == "case" {
+			cases++
+			require.Empty(t, e["failed"], e["file"])
+			require.Greater(t, e["compared"], 20.0, e["file"])
+		}
+	}
+	require.Equal(t, len(files), cases)
+}
+
+const tiny = `
+batch_size = 4
+max_epochs = 4
+warmup_epochs = 1
+predictor_embed_dim = 24
+predictor_depth = 1
+[encoder]
+embed_dim = 48
+depth = 1
+num_heads = 2
+patch_size = [6]
+[data]
+val = 4
+test = 4
+[data.phantoms]
+size = 24
+count = 40
+`
+
+// TestTrain: a training that is interrupted by a signal and continued ends in
+// the same bits as one that was not, and its files are the native command's.
+func TestTrain(t *testing.T) {
+	t.Parallel()
+	gpuLane(t)
+	build(t)
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "tiny.toml")
+	require.NoError(t, os.WriteFile(conf, []byte(tiny), 0o644))
+	whole, parts := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
+	events, err := edge(t, dir, "train", "phantoms", "--config", conf, "--out", whole)
+	require.NoError(t, err)
+	last := events[len(events)-1]
+	require.Equal(t, "done", last["event"])
+	require.EqualValues(t, 32, last["step"])
+	first := events[1]
+	require.Equal(t, "step", first["event"])
+	require.Less(t, events[len(events)-2]["loss"], first["loss"], "the loss did not fall")
+
+	cmd := command(t, leave(dir), "edge.ts", "train", "phantoms", "--config", conf, "--out", parts, "--json")
+	out := &signalled{after: `"event":"step"`, cmd: cmd}
+	cmd.Stdout = out
+	err = cmd.Run()
+	require.Error(t, err, "an interrupted training exits with 1")
+	list := objects(t, out.String())
+	stopped := list[len(list)-1]
+	require.Equal(t, "interrupted", stopped["event"])
+	require.Less(t, stopped["step"], 32.0, "it was not interrupted")
+	// Within one step: the signal came after the first update's figures.
+	require.LessOrEqual(t, stopped["step"], 4.0)
+
+	_, err = edge(t, dir, "train", "phantoms", "--out", parts)
+	require.ErrorContains(t, err, "already holds a run")
+	events, err = edge(t, dir, "train", "phantoms", "--resume", "--out", parts)
+	require.NoError(t, err)
+	require.EqualValues(t, 32, events[len(events)-1]["step"])
+	a, err := os.ReadFile(filepath.Join(whole, jepa.StateFile))
+	require.NoError(t, err)
+	b, err := os.ReadFile(filepath.Join(parts, jepa.StateFile))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(a, b), "the interrupted training ended in other bits")
+
+	// The native trainer takes the state, and the embeddings agree.
+	f, err := checkpoint.Open(filepath.Join(whole, jepa.StateFile))
+	require.NoError(t, err)
+	defer f.Close()
+	c, err := jepa.ReadConfig(f)
+	require.NoError(t, err)
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	tr, err := jepa.New(d, c, 8)
+	require.NoError(t, err)
+	require.NoError(t, tr.Load(f, f.Metadata()["data"]))
+	require.Equal(t, 32, tr.Updates())
+
+	npy := filepath.Join(dir, "e.npy")
+	events, err = edge(t, dir, "embed", "phantoms", "--config", conf, "--weights", filepath.Join(whole, jepa.WeightsFile), "--out", npy)
+	require.NoError(t, err)
+	require.EqualValues(t, 40, events[len(events)-1]["samples"])
+	stat, err := os.Stat(npy)
+	require.NoError(t, err)
+	require.EqualValues(t, 128+4*40*48, stat.Size())
+	table, err := os.ReadFile(npy + ".csv")
+	require.NoError(t, err)
+	require.Equal(t, 41, bytes.Count(table, []byte("\n")))
+}
+
+// signalled collects output and sends an interrupt when it has seen a text.
+type signalled struct {
+	bytes.Buffer
+	after string
+	cmd   *exec.Cmd
+	once  sync.Once
+}
+
+func (s *signalled) Write(p []byte) (int, error) {
+	n, err := s.Buffer.Write(p)
+	if strings.Contains(s.String(), s.after) {
+		s.once.Do(func() { s.cmd.Process.Signal(syscall.SIGINT) })
+	}
+	return n, err
+}
+
+// TestPermissions: what is withheld is named, and nothing dies.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	deno(t)
+	build(t)
+	_, stderr, err := run(t, []string{"--allow-read"}, "edge.ts", "train", "phantoms", "--out", filepath.Join(t.TempDir(), "run"))
+	require.Error(t, err)
+	require.Contains(t, stderr, "--allow-write")
+	_, stderr, err = run(t, nil, "edge.ts", "doctor")
+	require.Error(t, err)
+	require.Contains(t, stderr, "--allow-read")
+	here, err := filepath.Abs("..")
+	require.NoError(t, err)
+	_, stderr, err = run(t, []string{"--allow-read=" + here}, "edge.ts", "verify", filepath.Join(t.TempDir(), "case.safetensors"))
+	require.Error(t, err)
+	require.Contains(t, stderr, "permission denied")
+	_, stderr, err = run(t, []string{"--allow-read"}, "edge.ts")
+	require.Error(t, err)
+	require.Contains(t, stderr, "usage:")
+}
+
+// TestWorker drives the program in a worker, with files in memory, as a page
+// does: see testdata/worker.js, which says what failed.
+func TestWorker(t *testing.T) {
+	t.Parallel()
+	gpuLane(t)
+	build(t)
+	start := time.Now()
+	stdout, stderr, err := run(t, []string{"--allow-read"}, "testdata/worker.js")
+	require.NoError(t, err, stdout+stderr)
+	require.Contains(t, stdout, "all of the protocol")
+	t.Logf("%s in %.1f s", strings.TrimSpace(stdout), time.Since(start).Seconds())
+}
+
+// TestSize prints what a browser has to fetch.
+func TestSize(t *testing.T) {
+	out, err := built()
+	require.NoError(t, err, out)
+	t.Log(strings.TrimSpace(out))
+}
