@@ -283,6 +283,12 @@ func (c *Config) Validate() error {
 	if c.RegularizePooled.on() && c.BatchSize < 2 {
 		checks = append(checks, bad("regularize_pooled needs a batch_size of at least 2"))
 	}
+	if c.Seed > math.MaxInt64 {
+		checks = append(checks, bad("seed is %d: TOML, in which checkpoints keep it, ends at %d", c.Seed, math.MaxInt64))
+	}
+	if r := c.RegularizeTokens; (r.Variance > 0 || r.Covariance > 0) && c.BatchSize == 1 && c.MinKeep == 0 {
+		checks = append(checks, bad("regularize_tokens needs two tokens for a variance, and a context may be one patch: raise min_keep or batch_size"))
+	}
 	if c.Preset != "default" && (c.RegularizeTokens.on() || c.RegularizePooled.on()) {
 		checks = append(checks, bad("preset %s has no anti-collapse terms: use preset default for them", c.Preset))
 	}

@@ -86,6 +86,23 @@ func (v *ViT) Complete() error {
 	return v.Validate()
 }
 
+// What an encoder may have at most: far above what trains, low enough that no
+// product of sizes overflows.
+const (
+	maxSample    = 1 << 31 // numbers in a sample
+	maxMLPRatio  = 64
+	maxRegTokens = 1 << 12
+)
+
+// sampleLen is C·H·W·D of sides and channels that are each in bounds.
+func (v *ViT) sampleLen() int {
+	n := v.InChans
+	for _, s := range v.ImgSize {
+		n *= s
+	}
+	return n
+}
+
 // Validate refuses what cannot be built and says what to change.
 func (v *ViT) Validate() error {
 	bad := func(format string, args ...any) error {
@@ -108,7 +125,9 @@ func (v *ViT) Validate() error {
 	}
 	switch {
 	case v.InChans < 1 || v.InChans > 4096:
-		return bad("in_chans is %d: it must be at least 1", v.InChans)
+		return bad("in_chans is %d: it must be between 1 and 4096", v.InChans)
+	case v.sampleLen() > maxSample:
+		return bad("a sample of img_size %v and in_chans %d is %d numbers, above %d: resize or crop", v.ImgSize, v.InChans, v.sampleLen(), maxSample)
 	case v.EmbedDim < 1 || v.NumHeads < 1 || v.EmbedDim%v.NumHeads != 0:
 		return bad("embed_dim %d is not a multiple of num_heads %d", v.EmbedDim, v.NumHeads)
 	case v.EmbedDim > 1<<14:
@@ -116,11 +135,11 @@ func (v *ViT) Validate() error {
 	case v.EmbedDim/v.NumHeads > gpu.MaxHeadDim:
 		return bad("heads of %d are wider than %d: raise num_heads", v.EmbedDim/v.NumHeads, gpu.MaxHeadDim)
 	case v.Depth < 1 || v.Depth > 1000:
-		return bad("depth is %d: it must be at least 1", v.Depth)
-	case !(v.MLPRatio > 0) || int(float64(v.EmbedDim)*v.MLPRatio) < 1:
-		return bad("mlp_ratio is %g: it must be positive", v.MLPRatio)
-	case v.RegTokens < 0:
-		return bad("reg_tokens is %d: it cannot be negative", v.RegTokens)
+		return bad("depth is %d: it must be between 1 and 1000", v.Depth)
+	case !(float64(v.EmbedDim)*v.MLPRatio >= 1 && v.MLPRatio <= maxMLPRatio):
+		return bad("mlp_ratio is %g: it must be positive and at most %d", v.MLPRatio, maxMLPRatio)
+	case v.RegTokens < 0 || v.RegTokens > maxRegTokens:
+		return bad("reg_tokens is %d: it must be between 0 and %d", v.RegTokens, maxRegTokens)
 	case v.PosEmbed != "learned" && v.PosEmbed != "sincos" && v.PosEmbed != "none":
 		return bad("pos_embed is %q: it must be learned, sincos or none", v.PosEmbed)
 	case v.PosEmbed == "sincos" && v.Dim() == 2 && v.EmbedDim%4 != 0:

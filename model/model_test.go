@@ -155,7 +155,12 @@ func TestEncoderRefusals(t *testing.T) {
 		"in_chans":            func(v *ViT) { v.InChans = 0 },
 		"mlp_ratio":           func(v *ViT) { v.MLPRatio = math.NaN() },
 		"depth":               func(v *ViT) { v.Depth = 0 },
-		"must be positive":    func(v *ViT) { v.PatchSize = []int{-4} },
+		"at most 64":          func(v *ViT) { v.MLPRatio = 1e300 },
+		"reg_tokens":          func(v *ViT) { v.RegTokens = math.MaxInt },
+		"is 1125899906842624 numbers, above": func(v *ViT) {
+			v.ImgSize, v.PatchSize, v.InChans = []int{1 << 16, 1 << 16, 1 << 16}, []int{1 << 15}, 4
+		},
+		"must be positive": func(v *ViT) { v.PatchSize = []int{-4} },
 	} {
 		v := small()
 		change(&v)

@@ -31,7 +31,7 @@ func (c Predictor) Validate() error {
 	case len(c.Grid) == 2 && c.EmbedDim%4 != 0:
 		return fmt.Errorf("predictor: predictor_embed_dim %d is not a multiple of 4, as 2-D positions need", c.EmbedDim)
 	case c.Depth < 1 || c.Depth > 1000:
-		return fmt.Errorf("predictor: predictor_depth is %d: it must be at least 1", c.Depth)
+		return fmt.Errorf("predictor: predictor_depth is %d: it must be between 1 and 1000", c.Depth)
 	}
 	return nil
 }
