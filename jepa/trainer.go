@@ -90,16 +90,21 @@ func New(d *gpu.Device, c Config, stepsPerEpoch int) (*Trainer, error) {
 	return t, t.resetTarget()
 }
 
-// reserve records the longest step without running it, so that every kernel is
-// compiled and all scratch memory allocated before the first one.
+// reserve records the longest step and the shortest without running them, so
+// that all scratch memory is allocated and every kernel compiled before the
+// first one: which variant of a kernel runs depends on the lengths, and changes
+// once between these two.
 func (t *Trainer) reserve(maxK, maxL int) error {
 	c := &t.Config
-	m := maskgen.Masks{B: c.BatchSize, K: maxK, M: c.NumTargetBlocks, L: maxL}
 	e := t.device.Begin()
-	t.shape(&m)
-	t.forward(e, &m)
-	t.backward(e)
-	t.update(e, t.Schedule.At(0))
+	least := c.MinKeep + 1
+	for _, m := range []maskgen.Masks{{K: maxK, L: maxL}, {K: least, L: least}} {
+		m.B, m.M = c.BatchSize, c.NumTargetBlocks
+		t.shape(&m)
+		t.forward(e, &m)
+		t.backward(e)
+		t.update(e, t.Schedule.At(0))
+	}
 	if c.Preset == "nidl" {
 		e.EMA(t.targetWeights.Values, t.contextWeights.Values, 1)
 	}
@@ -178,6 +183,15 @@ func (t *Trainer) Step(x []float32) error {
 
 // stepWith is Step with the masks given.
 func (t *Trainer) stepWith(x []float32, m *maskgen.Masks) error {
+	if err := t.record(x, m).Submit(); err != nil {
+		return fmt.Errorf("jepa: step %d: %w", t.step, err)
+	}
+	t.step++
+	return nil
+}
+
+// record uploads a batch and records its step.
+func (t *Trainer) record(x []float32, m *maskgen.Masks) *gpu.Encoder {
 	c := &t.Config
 	s := t.Schedule.At(t.Updates())
 	t.upload(x, m)
@@ -190,11 +204,7 @@ func (t *Trainer) stepWith(x []float32, m *maskgen.Masks) error {
 	} else if c.Preset == "nidl" {
 		e.EMA(t.targetWeights.Values, t.contextWeights.Values, s.Momentum) // nidl moves it per batch
 	}
-	if err := e.Submit(); err != nil {
-		return fmt.Errorf("jepa: step %d: %w", t.step, err)
-	}
-	t.step++
-	return nil
+	return e
 }
 
 // upload sends a batch and its masks to the device.
