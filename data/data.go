@@ -124,17 +124,27 @@ var DefaultSplit = SplitPlan{Val: 0.15, Test: 0.15}
 
 // Options of [Open]. The zero value reads images of one size as they are, z-normalised.
 type Options struct {
-	Size          []int         // (H, W) or (H, W, D) of every sample; nil: the files' own
-	Fit           Fit           // how Size is reached
-	Pad           Pad           // what is outside
-	Normalize     Normalization // of intensities
-	Dim           int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
-	FirstFrame    bool          // use the first volume of 4-D files, which are refused otherwise
-	ZeroNonFinite bool          // read NaN and Inf voxels as 0
-	SkipBad       bool          // leave unreadable files out instead of refusing the whole
-	Split         *SplitPlan    // nil: DefaultSplit
-	CacheBytes    int64         // samples kept in memory; 0: 1 GiB, negative: none
-	MaxBytes      int64         // largest single image as float32; 0: 2 GiB
+	Size             []int         // (H, W) or (H, W, D) of every sample; nil: the files' own
+	Fit              Fit           // how Size is reached
+	Pad              Pad           // what is outside
+	Normalize        Normalization // of intensities
+	Dim              int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
+	FirstFrame       bool          // use the first volume of 4-D files, which are refused otherwise
+	Frame            int           // use this volume of 4-D files, from 1
+	FramesAsChannels bool          // use all volumes of 4-D files as channels
+	ZeroNonFinite    bool          // read NaN and Inf voxels as 0
+	SkipBad          bool          // leave unreadable files out instead of refusing the whole
+	Split            *SplitPlan    // nil: DefaultSplit
+	CacheBytes       int64         // samples kept in memory; 0: 1 GiB, negative: none
+	MaxBytes         int64         // largest single image as float32; 0: 2 GiB
+}
+
+// frame is the volume of 4-D files to use, 0 to refuse them.
+func (o Options) frame() int {
+	if o.FirstFrame && o.Frame == 0 {
+		return 1
+	}
+	return o.Frame
 }
 
 func (o Options) cacheBytes() int64 {
@@ -166,6 +176,9 @@ func (o Options) Validate() error {
 	}
 	if o.Dim != 0 && len(o.Size) != 0 && o.Dim != len(o.Size) {
 		return fmt.Errorf("data: size %v has %d axes, but dim is %d", o.Size, len(o.Size), o.Dim)
+	}
+	if o.Frame < 0 || o.FramesAsChannels && o.frame() > 0 {
+		return fmt.Errorf("data: volume %d of 4-D files, all as channels %t: choose one from 1, or all as channels", o.frame(), o.FramesAsChannels)
 	}
 	if !slices.Contains([]Fit{"", FitCropOrPad, FitResize}, o.Fit) {
 		return fmt.Errorf("data: fit %q must be %q or %q", o.Fit, FitCropOrPad, FitResize)

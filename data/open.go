@@ -90,7 +90,7 @@ func (c *collection) note(format string, a ...any) {
 // kind tells image files in a folder by extension; content decides when they are opened.
 func kind(name string) string {
 	name = strings.ToLower(name)
-	for _, e := range []string{".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".png", ".jpg", ".jpeg", ".npy"} {
+	for _, e := range []string{".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy"} {
 		if strings.HasSuffix(name, e) {
 			return e
 		}
@@ -126,7 +126,7 @@ func (c *collection) folder(dir string) error {
 				others += " (an .npz set is named itself, not its folder)"
 			}
 		}
-		return fmt.Errorf("data: no images in %s: .nii, .nii.gz, .hdr/.img, .npy, .png or .jpg are looked for%s", dir, others)
+		return fmt.Errorf("data: no images in %s: .nii, .nii.gz, .hdr/.img, .nrrd, .mha, .mhd, .npy, .png, .jpg or .tif are looked for%s", dir, others)
 	}
 	voxels := map[string]string{}
 	if labels != "" {
@@ -242,7 +242,7 @@ func (c *collection) list(dir string) ([]string, error) {
 }
 
 func (c *collection) volumeOptions() volume.Options {
-	return volume.Options{FirstFrame: c.opt.FirstFrame, MaxBytes: c.opt.MaxBytes}
+	return volume.Options{Frame: c.opt.frame(), FramesAsChannels: c.opt.FramesAsChannels, MaxBytes: c.opt.MaxBytes}
 }
 
 // image opens one image file; a refusal is recorded.

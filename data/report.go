@@ -109,16 +109,19 @@ func (c *collection) summarise(d *dataset) {
 	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
 	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
 	r.VoxelClasses = d.voxelClasses
-	frames := 0
+	frames, notes := 0, map[string][]string{}
 	for _, it := range d.items {
 		r.Formats[it.header.Format]++
 		r.Sizes[sizeText(it.header.Size)]++
 		r.Spacings[spacingText(it.header.Spacing)]++
-		if o := it.header.Orientation(); o != "" && it.header.Format == "NIfTI-1" {
+		if o := it.header.Orientation(); o != "" && !slices.Contains([]string{"NPY", "NPZ", "TIFF", "phantom"}, it.header.Format) {
 			r.Orientations[o]++
 		}
 		if it.header.Frames > 1 {
 			frames++
+		}
+		for _, n := range it.header.Notes {
+			notes[n] = append(notes[n], it.name)
 		}
 		if it.class >= 0 {
 			r.ClassCounts[it.class]++
@@ -127,8 +130,15 @@ func (c *collection) summarise(d *dataset) {
 			r.VoxelLabels++
 		}
 	}
+	for _, n := range slices.Sorted(maps.Keys(notes)) {
+		c.note("%s: %s", some(notes[n]), n)
+	}
 	if frames > 0 {
-		c.note("of %d 4-D files only the first volume is used", frames)
+		if c.opt.FramesAsChannels {
+			c.note("the volumes of %d 4-D files are used as channels", frames)
+		} else {
+			c.note("of %d 4-D files only volume %d is used", frames, max(c.opt.frame(), 1))
+		}
 	}
 	if len(r.Spacings) > 1 {
 		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled")

@@ -27,18 +27,8 @@ func openPicture(fsys fs.FS, name string, r *bufio.Reader, size int64, opt Optio
 	if err != nil {
 		return nil, fmt.Errorf("damaged picture: %w", err)
 	}
-	p := &picture{fsys, name, Header{Format: strings.ToUpper(format), Type: "uint8", Channels: 3, Size: []int{c.Height, c.Width}, Spacing: ones(2), Affine: Identity(), Frames: 1}}
-	bytes := int64(1)
-	switch c.ColorModel {
-	case color.GrayModel:
-		p.header.Channels = 1
-	case color.Gray16Model:
-		p.header.Channels, p.header.Type, bytes = 1, "uint16", 2
-	case color.RGBA64Model, color.NRGBA64Model:
-		p.header.Type, bytes = "uint16", 8
-	case color.RGBAModel, color.NRGBAModel:
-		bytes = 4
-	}
+	h, bytes := pictureHeader(strings.ToUpper(format), c)
+	p := &picture{fsys, name, h}
 	if format == "jpeg" {
 		bytes = 16 // a progressive one keeps three coefficients of 4 bytes a pixel while it is decoded
 	}
@@ -57,6 +47,22 @@ func openPicture(fsys fs.FS, name string, r *bufio.Reader, size int64, opt Optio
 	return p, nil
 }
 
+// pictureHeader returns what a picture becomes, and the bytes a pixel takes decoded.
+func pictureHeader(format string, c image.Config) (Header, int64) {
+	h, bytes := Header{Format: format, Type: "uint8", Channels: 3, Size: []int{c.Height, c.Width}, Spacing: ones(2), Affine: Identity(), Frames: 1}, int64(1)
+	switch c.ColorModel {
+	case color.GrayModel:
+		h.Channels = 1
+	case color.Gray16Model:
+		h.Channels, h.Type, bytes = 1, "uint16", 2
+	case color.RGBA64Model, color.NRGBA64Model:
+		h.Type, bytes = "uint16", 8
+	case color.RGBAModel, color.NRGBAModel:
+		bytes = 4
+	}
+	return h, bytes
+}
+
 func (p *picture) Read(dst []float32) ([]float32, error) {
 	f, _, err := open(p.fsys, p.name)
 	if err != nil {
@@ -67,15 +73,20 @@ func (p *picture) Read(dst []float32) ([]float32, error) {
 	if err != nil {
 		return dst, fmt.Errorf("damaged picture: %w", err)
 	}
+	at, n := len(dst), p.header.Len()
+	dst = slices.Grow(dst, n)[:at+n]
+	return dst, pixels(dst[at:], m, p.header)
+}
+
+// pixels writes a decoded picture (C, H, W) as its header says.
+func pixels(out []float32, m image.Image, h Header) error {
 	b := m.Bounds()
-	if b.Dy() != p.header.Size[0] || b.Dx() != p.header.Size[1] {
-		return dst, fmt.Errorf("damaged picture: %d×%d pixels, its header said %d×%d", b.Dx(), b.Dy(), p.header.Size[1], p.header.Size[0])
+	if b.Dy() != h.Size[0] || b.Dx() != h.Size[1] {
+		return fmt.Errorf("damaged picture: %d×%d pixels, its header said %d×%d", b.Dx(), b.Dy(), h.Size[1], h.Size[0])
 	}
-	at, n := len(dst), b.Dx()*b.Dy()
-	dst = slices.Grow(dst, p.header.Channels*n)[:at+p.header.Channels*n]
-	out := dst[at:]
+	n := b.Dx() * b.Dy()
 	shift := 8
-	if p.header.Type == "uint16" {
+	if h.Type == "uint16" {
 		shift = 0
 	}
 	i := 0
@@ -100,5 +111,5 @@ func (p *picture) Read(dst []float32) ([]float32, error) {
 			i++
 		}
 	}
-	return dst, nil
+	return nil
 }

@@ -35,7 +35,8 @@ type Header struct {
 	Size     []int         // (H, W) or (H, W, D)
 	Spacing  []float64     // distance between voxels along each axis, in the file's unit (mm unless it says otherwise); 1 where unknown
 	Affine   [4][4]float64 // voxel index → mm, RAS+; for 2-D images the identity
-	Frames   int           // volumes in a 4-D file, else 1; only the first is read
+	Frames   int           // volumes in a 4-D file, else 1
+	Notes    []string      // what a person should know about this file
 }
 
 // Len returns the number of values: C·H·W·D.
@@ -57,8 +58,10 @@ type Image interface {
 
 // Options say what is accepted. The zero value is strict.
 type Options struct {
-	// FirstFrame reads the first volume of a 4-D file; otherwise such a file is refused.
-	FirstFrame bool
+	// Frame is the volume of a 4-D file that is read, from 1; 0 refuses such files.
+	Frame int
+	// FramesAsChannels reads all volumes of a 4-D file as channels of one.
+	FramesAsChannels bool
 	// MaxBytes bounds one image as float32 in memory; 0 means 2 GiB.
 	MaxBytes int64
 }
@@ -81,6 +84,9 @@ func (osFS) Open(name string) (fs.File, error) { return os.Open(name) }
 // Images need at least as many bytes (JPEG spends a bit a block of 64 pixels).
 const maxInflation = 1032
 
+// known are the formats by name, for messages.
+const known = "NIfTI, Analyze, NRRD, MetaImage, NPY, PNG, JPEG, TIFF"
+
 // Open reads the header of a file.
 func Open(fsys fs.FS, name string, opt Options) (Image, error) {
 	name, err := headerOf(fsys, name)
@@ -93,7 +99,7 @@ func Open(fsys fs.FS, name string, opt Options) (Image, error) {
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 4096)
-	head, err := r.Peek(8)
+	head, err := r.Peek(132)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -104,10 +110,16 @@ func Open(fsys fs.FS, name string, opt Options) (Image, error) {
 		return openPicture(fsys, name, r, size, opt)
 	case bytes.HasPrefix(head, []byte("\x93NUMPY")):
 		return openNPY(fsys, name, r, size, opt)
+	case isTIFF(head):
+		return openTIFF(fsys, name, opt)
+	case bytes.HasPrefix(head, []byte("NRRD000")):
+		return openNRRD(fsys, name, r, opt)
+	case isMetaImage(head):
+		return openMetaImage(fsys, name, r, opt)
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
 		return nil, errors.New("an archive of arrays (.npz or .zip) is a data set, not one image: give it as DATA by itself")
 	}
-	return openNIfTI(fsys, name, r, size, opt)
+	return openNIfTI(fsys, name, r, opt)
 }
 
 // open opens a regular file and returns its length.
