@@ -127,6 +127,13 @@ func describe(list []Info) string {
 // answer "will it fit?" for the limits of info before anything is allocated.
 func Estimate(info Info) *Device { return newDevice(&dry{info: info}) }
 
+// Counts reports whether d is one of Estimate's, for which nothing need be
+// made on the host.
+func (d *Device) Counts() bool {
+	_, ok := d.drv.(*dry)
+	return ok
+}
+
 func newDevice(drv driver.Device) *Device {
 	d := &Device{drv: drv, info: drv.Info(), compile: map[*kernel]bool{}, buffers: map[int]*buffer{}, scratches: map[string]Tensor{}}
 	d.info.Limits.BindingSize = min(d.info.Limits.BindingSize, maxBinding)

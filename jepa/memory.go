@@ -41,13 +41,6 @@ func EstimateMemory(info gpu.Info, c Config) (Memory, error) {
 	if info.Kind == gpu.Twins {
 		size = 8
 	}
-	// Position tables and features are made on the host before the device is
-	// asked, so the plainly impossible is refused first.
-	v := c.Encoder
-	features := size * uint64(c.BatchSize) * uint64(v.Patches()) * uint64(v.EmbedDim)
-	if limit := max(info.Memory, 1<<36); features > limit {
-		return Memory{}, fmt.Errorf("jepa: the features of one layer alone need %d bytes: %w", features, gpu.ErrMemory)
-	}
 	d := gpu.Estimate(info)
 	defer d.Close()
 	t := &Trainer{Config: c, device: d, masks: sampler}

@@ -1,10 +1,13 @@
 package jepa
 
 import (
+	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"wgjepa/checkpoint"
 	"wgjepa/gpu"
 )
 
@@ -41,7 +44,43 @@ func TestEstimateMemoryRefuses(t *testing.T) {
 	c.Encoder.EmbedDim, c.Encoder.NumHeads = 1<<14, 64
 	c.PredictorNumHeads = 2
 	_, err = EstimateMemory(cpu(t).Info(), c)
-	require.ErrorIs(t, err, gpu.ErrMemory, "before anything is made on the host")
+	require.ErrorIs(t, err, gpu.ErrMemory)
+}
+
+// TestEstimateMemoryIsCheap asks for what no machine has: the host makes none of
+// it, not even the position tables, which alone would be gigabytes.
+func TestEstimateMemoryIsCheap(t *testing.T) {
+	c := tiny(t)
+	c.Encoder.ImgSize, c.Encoder.PatchSize, c.Encoder.PosEmbed = []int{120, 120, 120}, []int{2}, "sincos"
+	c.Encoder.EmbedDim, c.PredictorEmbedDim, c.BatchSize = 1<<10, 1<<10, 1<<5
+	c.Encoder.NumHeads = 64
+	info := cpu(t).Info()
+	info.Memory = 1 << 36
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m, err := EstimateMemory(info, c)
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.Greater(t, m.Total(), uint64(1)<<42)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20))
+}
+
+// TestLoadFeaturesTrustsNoSize: a file whose configuration is larger than what
+// it holds is refused before anything is allocated for it.
+func TestLoadFeaturesTrustsNoSize(t *testing.T) {
+	c := tiny(t)
+	c.Encoder.EmbedDim, c.Encoder.Depth = 1<<14, 1000
+	c.Encoder.NumHeads, c.PredictorNumHeads = 64, 2
+	path := filepath.Join(t.TempDir(), WeightsFile)
+	require.NoError(t, checkpoint.Write(path, []checkpoint.Entry{{Name: "x", Shape: []int{1}, Data: []float32{1}}},
+		map[string]string{"format": weightsFormat, "config": string(c.TOML())}, false))
+	f, err := checkpoint.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	d := cpu(t)
+	_, err = LoadFeatures(d, f, ContextEncoder, 16)
+	require.ErrorContains(t, err, "has no tensor context_encoder.")
+	require.Zero(t, d.Allocated())
 }
 
 func TestDecodeTOML(t *testing.T) {

@@ -238,13 +238,16 @@ func LoadFeatures(d *gpu.Device, f *checkpoint.File, encoder string, batch int) 
 	if err != nil {
 		return nil, err
 	}
-	fs, w := newFeatures(d, c.Encoder, encoder, batch)
-	for _, p := range w.All() {
-		name := encoder + "." + p.Name
-		if err := checkShape(f, name, p.Shape); err != nil {
+	// All is checked before anything is allocated: the file's configuration may
+	// promise more than the file holds.
+	for _, p := range model.NewEncoderWeights(gpu.Estimate(d.Info()), encoder, c.Encoder, false).All() {
+		if err := checkShape(f, encoder+"."+p.Name, p.Shape); err != nil {
 			return nil, err
 		}
-		values, shape, err := f.Float64s(name)
+	}
+	fs, w := newFeatures(d, c.Encoder, encoder, batch)
+	for _, p := range w.All() {
+		values, shape, err := f.Float64s(encoder + "." + p.Name)
 		if err != nil {
 			return nil, fmt.Errorf("jepa: %w", err)
 		}

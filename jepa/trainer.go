@@ -138,14 +138,12 @@ func (t *Trainer) allocate(maxK, maxL int) {
 	t.x = d.Tensor("x", B, g.Channels*g.Size[0]*g.Size[1]*g.Size[2])
 	t.contextIndex, t.targetIndex = d.Indices("context indices", B*maxK), d.Indices("target indices", M*B*maxL)
 	t.inverse = d.Indices("inverse context indices", B, P)
-	t.inverseAt = make([]uint32, B*P)
 	t.zTarget, t.dPrediction = d.Tensor("targets", M*B*maxL, D), d.Tensor("d predictions", M*B*maxL, D)
 	if c.RegularizePooled.on() {
 		t.pooled, t.dPooled = d.Tensor("pooled", B, D), d.Tensor("d pooled", B, D)
 	}
 	if t.projects() {
 		t.directions = d.Tensor("directions", D, c.SIGRegDirections)
-		t.directionsAt = make([]float32, D*c.SIGRegDirections)
 	}
 	t.scalars = d.Tensor("scalars", slots*64)
 	t.scalarsAt = make([]float32, slots*64)
@@ -213,6 +211,9 @@ func (t *Trainer) upload(x []float32, m *maskgen.Masks) {
 		panic(fmt.Sprintf("jepa: a batch of %d samples is %d numbers, not %d", m.B, n, len(x)))
 	}
 	P := t.Config.Encoder.Patches()
+	if t.inverseAt == nil { // not in allocate, which may only count
+		t.inverseAt = make([]uint32, t.inverse.Len())
+	}
 	for i := range t.inverseAt {
 		t.inverseAt[i] = math.MaxUint32 // not kept
 	}
@@ -227,6 +228,9 @@ func (t *Trainer) upload(x []float32, m *maskgen.Masks) {
 	d.WriteIndices(t.targetIndex, m.Target)
 	d.WriteIndices(t.inverse, t.inverseAt)
 	if t.projects() {
+		if t.directionsAt == nil {
+			t.directionsAt = make([]float32, t.directions.Len())
+		}
 		t.drawDirections()
 		d.Write(t.directions, t.directionsAt)
 	}

@@ -81,11 +81,14 @@ func (a *Arena) declare(name string, init initializer, shape ...int) *Parameter 
 	return p
 }
 
-// fix adds a constant table with its values.
-func (a *Arena) fix(name string, values []float32, shape ...int) *Parameter {
+// fix adds a constant table, whose values are only made where there is a place
+// for them.
+func (a *Arena) fix(name string, values func() []float32, shape ...int) *Parameter {
 	p := &Parameter{Name: name, Shape: shape}
 	p.Value = a.device.Tensor(name, shape...)
-	a.device.Write(p.Value, values)
+	if a.device.Err() == nil && !a.device.Counts() {
+		a.device.Write(p.Value, values())
+	}
 	a.Fixed = append(a.Fixed, p)
 	a.byName[name] = p
 	return p
@@ -132,6 +135,9 @@ func (a *Arena) allocate(label string, trained bool) {
 // Initialize draws every parameter anew. A parameter's values depend on the
 // seed and its name only.
 func (a *Arena) Initialize(seed uint64) {
+	if a.device.Err() != nil || a.device.Counts() {
+		return
+	}
 	data := make([]float32, a.Values.Len())
 	for _, p := range a.Params {
 		if p.init != nil {

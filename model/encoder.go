@@ -29,7 +29,6 @@ func (v *ViT) blockSpec() blockSpec {
 func NewEncoderWeights(d *gpu.Device, label string, c ViT, trained bool) *EncoderWeights {
 	w := &EncoderWeights{Arena: newArena(d), Config: c}
 	a, width := w.Arena, c.EmbedDim
-	g := c.Geometry()
 	kernel := append([]int{width, c.InChans}, c.PatchSize...)
 	w.patch.weight = a.declare("patch_embed.proj.weight", truncNormal(initStd), kernel...)
 	if !c.PreNorm {
@@ -57,9 +56,11 @@ func NewEncoderWeights(d *gpu.Device, label string, c ViT, trained bool) *Encode
 	w.norm = a.norm("norm", width, c.NormEps)
 	a.allocate(label, trained)
 	if c.PosEmbed == "sincos" {
-		table := make([]float32, w.posRows()*width)
-		copy(table[(w.posRows()-g.Patches())*width:], sinCos(c.Grid(), width, c.PosOrder))
-		w.pos = a.fix("pos_embed", table, 1, w.posRows(), width)
+		w.pos = a.fix("pos_embed", func() []float32 {
+			table := make([]float32, w.posRows()*width)
+			copy(table[(w.posRows()-c.Patches())*width:], sinCos(c.Grid(), width, c.PosOrder))
+			return table
+		}, 1, w.posRows(), width)
 		w.pos.Value = w.pos.Value.Reshape(w.posRows(), width)
 	}
 	return w

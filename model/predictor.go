@@ -71,7 +71,7 @@ func NewPredictorWeights(d *gpu.Device, c Predictor) *PredictorWeights {
 	w.proj = a.linear("predictor_proj", c.EmbedDim, c.InDim, true)
 	a.allocate("predictor", true)
 	P := product(c.Grid)
-	w.pos = a.fix("predictor_pos_embed", sinCos(c.Grid, c.EmbedDim, c.PosOrder), 1, P, c.EmbedDim)
+	w.pos = a.fix("predictor_pos_embed", func() []float32 { return sinCos(c.Grid, c.EmbedDim, c.PosOrder) }, 1, P, c.EmbedDim)
 	w.pos.Value = w.pos.Value.Reshape(P, c.EmbedDim)
 	return w
 }
