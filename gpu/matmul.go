@@ -293,23 +293,18 @@ func (e *Encoder) LinearGradWeight(dw, dy, x Tensor) {
 }
 
 // LinearGradBias computes db (out) += column sums of dy (…, out).
-func (e *Encoder) LinearGradBias(db, dy Tensor) { e.columnSums("LinearGradBias", db, dy, true) }
-
-// ColumnSums computes dst (cols) = the sum of x's rows.
-func (e *Encoder) ColumnSums(dst, x Tensor) { e.columnSums("ColumnSums", dst, x, false) }
-
-func (e *Encoder) columnSums(name string, dst, x Tensor, add bool) {
-	rows, cols := x.Rows(), x.Cols()
-	if dst.Len() != cols {
-		panic(fmt.Sprintf("gpu: %s: dst is %v, x is %v", name, dst, x))
+func (e *Encoder) LinearGradBias(db, dy Tensor) {
+	rows, cols := dy.Rows(), dy.Cols()
+	if db.Len() != cols {
+		panic(shapes("LinearGradBias", "db", db, "dy", dy))
 	}
 	chunk := chunk(rows)
 	if chunks := ceil(rows, chunk); chunks > 1 {
-		partial := e.d.scratch("partial column sums", mostChunks(x.cap/cols)*cols).Reshape(chunks, cols)
-		e.sumChunks(partial, x, chunk, false)
-		x, chunk = partial, chunks
+		partial := e.d.scratch("partial column sums", mostChunks(dy.cap/cols)*cols).Reshape(chunks, cols)
+		e.sumChunks(partial, dy, chunk, false)
+		dy, chunk = partial, chunks
 	}
-	e.sumChunks(dst, x, chunk, add)
+	e.sumChunks(db, dy, chunk, true)
 }
 
 // sumChunks sums every chunk rows of x into one of dst.
@@ -546,9 +541,6 @@ var (
 					bound := t.sums(tn(db.Reshape(1, s[1]), ones, dy), db)
 					t.E.LinearGradBias(db, dy)
 					t.Within(db, bound)
-					dst := t.Out("dst", s[1])
-					t.E.ColumnSums(dst, dy)
-					t.Within(dst, bound)
 				}
 			}},
 		},

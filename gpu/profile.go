@@ -16,10 +16,7 @@ func (e *Encoder) Profile() (map[string]float64, error) {
 	if !ok {
 		return nil, fmt.Errorf("gpu: %s cannot be profiled", d.info.Name)
 	}
-	if d.err == nil && len(e.fresh) > 0 {
-		d.fail(d.drv.Compile(e.fresh))
-		e.fresh = e.fresh[:0]
-	}
+	e.compile()
 	if d.err == nil {
 		d.fail(p.Profile(&e.plan, func(k *driver.Program, s float64) { seconds[k.Name] += s }))
 	}

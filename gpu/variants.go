@@ -82,7 +82,8 @@ func flag(yes bool) uint32 {
 	return 0
 }
 
-// orNone is t, or the stand-in that is bound, for reading only, in its place.
+// orNone is t, or the stand-in that is bound in its place, which no kernel
+// writes to.
 func (e *Encoder) orNone(t Tensor, float bool) Tensor {
 	if t.IsNil() {
 		return e.d.none(float)

@@ -13,20 +13,13 @@ func Fill(p FillParams, dst []float64) {
 	}
 }
 
-// ElementsParams mirrors add.wgsl and copy.wgsl.
-type ElementsParams struct {
+// CopyParams mirrors copy.wgsl.
+type CopyParams struct {
 	N uint32
 }
 
-// Add is dst += x.
-func Add(p ElementsParams, x, dst []float64) {
-	for i := range int(p.N) {
-		dst[i] += x[i]
-	}
-}
-
 // Copy is dst = x.
-func Copy(p ElementsParams, x, dst []float64) {
+func Copy(p CopyParams, x, dst []float64) {
 	copy(dst[:p.N], x[:p.N])
 }
 
