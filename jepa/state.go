@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"strconv"
 	"strings"
 
@@ -92,7 +91,7 @@ func (t *Trainer) Save(path, fingerprint string) error {
 	}
 	return checkpoint.Write(path, entries, map[string]string{
 		"format": stateFormat, "config": string(t.Config.TOML()), "step": strconv.Itoa(t.step),
-		"steps_per_epoch": strconv.Itoa(t.Schedule.StepsPerEpoch), "data": fingerprint, "device": t.device.Info().Name,
+		"steps_per_epoch": strconv.Itoa(t.Schedule.StepsPerEpoch), "data": fingerprint, "device": t.device.Info().Name, "note": t.Note,
 	}, true)
 }
 
@@ -104,7 +103,7 @@ func (t *Trainer) Export(path string) error {
 		return fmt.Errorf("jepa: export: %w", err)
 	}
 	return checkpoint.Write(path, entries, map[string]string{
-		"format": weightsFormat, "config": string(t.Config.TOML()), "step": strconv.Itoa(t.step),
+		"format": weightsFormat, "config": string(t.Config.TOML()), "step": strconv.Itoa(t.step), "note": t.Note,
 	}, false)
 }
 
@@ -121,6 +120,9 @@ func ReadConfig(f *checkpoint.File) (Config, error) {
 	}
 	return c, c.Validate()
 }
+
+// ReadNote returns the Note of the trainer that wrote the file.
+func ReadNote(f *checkpoint.File) string { return f.Metadata()["note"] }
 
 // Load continues from the state in f: the run must be of the same
 // configuration and data.
@@ -326,15 +328,15 @@ func (t *Trainer) firstNonfinite() string {
 			}
 		}
 	}
+	count := []float32{0}
 	for _, n := range list {
-		data := make([]float32, n.value.Len())
-		if t.device.Read(n.value, data) != nil {
+		e := t.device.Begin()
+		e.Nonfinite(t.scalar(slotNonfinite, 1), n.value)
+		if e.Submit() != nil || t.device.Read(t.scalar(slotNonfinite, 1), count) != nil {
 			return ""
 		}
-		for _, v := range data {
-			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-				return n.name
-			}
+		if count[0] > 0 {
+			return n.name
 		}
 	}
 	return ""

@@ -18,6 +18,9 @@ const targetNormEps = 1e-5
 type Trainer struct {
 	Config   Config
 	Schedule *Schedule
+	// Note goes into every state and weights file: what the caller wants to
+	// find beside the weights, such as how the data were read.
+	Note string
 
 	device    *gpu.Device
 	masks     *maskgen.Sampler
@@ -57,6 +60,7 @@ const (
 	slotTokensSIGReg
 	slotPooled
 	slotPooledSIGReg
+	slotNonfinite
 	slots
 )
 
@@ -387,7 +391,8 @@ func (t *Trainer) Stats() (Stats, error) {
 const validationSeed = 0x76616c69
 
 // Validate returns the loss on x, a whole batch, without training on it. Its
-// masks are a function of (seed, batch) and do not disturb training's.
+// masks are a function of (seed, batch) and do not disturb training's. Loss and
+// FeatureStd of Stats are then those of x, until the next Step.
 func (t *Trainer) Validate(x []float32, batch int) (float64, error) {
 	if err := t.masks.Sample(&t.m, t.Config.Seed^validationSeed, uint64(batch), t.Config.BatchSize); err != nil {
 		return 0, fmt.Errorf("jepa: validate: %w", err)

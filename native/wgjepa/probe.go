@@ -118,8 +118,8 @@ func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, 
 }
 
 // openRun opens the weights of a run, given as its folder or as a file, and the
-// configuration that they belong to: config.toml beside them says how the data
-// were read.
+// configuration that they belong to: their own, and the paths of the data from
+// config.toml beside them.
 func openRun(flags *configFlags, path string) (*checkpoint.File, config.Config, error) {
 	folder := runFolder(path)
 	s, err := os.Stat(path)
@@ -153,7 +153,7 @@ func configOf(flags *configFlags, file *checkpoint.File, folder runFolder) (conf
 	if err != nil {
 		return config.Config{}, err
 	}
-	var layers []config.Text
+	layers := []config.Text{{Name: "the configuration in " + file.Path(), TOML: []byte(jepa.ReadNote(file))}}
 	if text, err := os.ReadFile(folder.path(configFile)); err == nil {
 		layers = append(layers, config.Text{Name: folder.path(configFile), TOML: text})
 	}

@@ -170,6 +170,11 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 		t.close()
 		return nil, err
 	}
+	// Weights alone say how to read data for them, but not where data lie: names
+	// of folders can be names of patients.
+	noted := *conf
+	noted.Data.Paths = nil
+	t.trainer.Note = string(noted.TOML())
 	if err := t.openFolder(); err != nil {
 		t.close()
 		return nil, err
