@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -126,88 +125,18 @@ func ParseConfig(text []byte) (Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("config: %w", err)
 	}
-	return c, c.Merge(text)
-}
-
-// Merge reads TOML over c and completes it.
-func (c *Config) Merge(text []byte) error {
 	// weight_decay alone means a constant one, as in nidl.
-	constant := c.WeightDecayEnd == c.WeightDecay
-	end := c.WeightDecayEnd
+	end, constant := c.WeightDecayEnd, c.WeightDecayEnd == c.WeightDecay
 	c.WeightDecayEnd = math.NaN()
-	d := toml.NewDecoder(strings.NewReader(string(text))).DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
-		return tomlError(err)
+	if err := DecodeTOML(text, &c); err != nil {
+		return c, err
 	}
 	if math.IsNaN(c.WeightDecayEnd) {
 		if c.WeightDecayEnd = end; constant {
 			c.WeightDecayEnd = c.WeightDecay
 		}
 	}
-	return nil
-}
-
-func tomlError(err error) error {
-	var strict *toml.StrictMissingError
-	if errors.As(err, &strict) && len(strict.Errors) > 0 {
-		e := strict.Errors[0]
-		row, _ := e.Position()
-		key := strings.Join(e.Key(), ".")
-		return fmt.Errorf("config: line %d: there is no key %q: did you mean %q?", row, key, nearest(key, ConfigKeys()))
-	}
-	var decode *toml.DecodeError
-	if errors.As(err, &decode) {
-		row, column := decode.Position()
-		return fmt.Errorf("config: line %d, column %d: %v", row, column, strings.TrimPrefix(decode.Error(), "toml: "))
-	}
-	return fmt.Errorf("config: %w", err)
-}
-
-// ConfigKeys lists the keys that a config may have, tables with a dot.
-func ConfigKeys() []string { return keys(reflect.TypeFor[Config](), "") }
-
-func keys(t reflect.Type, prefix string) []string {
-	var list []string
-	for i := range t.NumField() {
-		name := prefix + t.Field(i).Tag.Get("toml")
-		if t.Field(i).Type.Kind() == reflect.Struct {
-			list = append(list, keys(t.Field(i).Type, name+".")...)
-		} else {
-			list = append(list, name)
-		}
-	}
-	return list
-}
-
-// nearest returns the candidate at the smallest edit distance from key.
-func nearest(key string, candidates []string) string {
-	best, least := "", math.MaxInt
-	for _, c := range candidates {
-		if d := editDistance(key, c); d < least {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
+	return c, nil
 }
 
 // TOML writes the whole config, as ParseConfig reads it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 
@@ -22,8 +23,18 @@ func DecodeTOML(text []byte, dst any) error {
 		key := strings.Join(e.Key(), ".")
 		return fmt.Errorf("config: line %d: there is no key %q: did you mean %q?", row, key, nearest(key, TOMLKeys(dst)))
 	}
+	return tomlError(err)
+}
+
+// tomlError says where the text is no TOML, or not of the types wanted.
+func tomlError(err error) error {
+	var decode *toml.DecodeError
+	if errors.As(err, &decode) {
+		row, column := decode.Position()
+		return fmt.Errorf("config: line %d, column %d: %v", row, column, strings.TrimPrefix(decode.Error(), "toml: "))
+	}
 	if err != nil {
-		return tomlError(err)
+		return fmt.Errorf("config: %w", err)
 	}
 	return nil
 }
@@ -47,4 +58,35 @@ func structKeys(t reflect.Type, prefix string) []string {
 		}
 	}
 	return list
+}
+
+// nearest returns the candidate at the smallest edit distance from key.
+func nearest(key string, candidates []string) string {
+	best, least := "", math.MaxInt
+	for _, c := range candidates {
+		if d := editDistance(key, c); d < least {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
 }
