@@ -84,7 +84,7 @@ func verifyFile(d *gpu.Device, path string) (verified, error) {
 
 // lanes is how many devices the doctor tests at once: nearly all of its time
 // is waiting for read-backs, which overlap.
-const lanes = 8
+const lanes = 12
 
 // doctor holds every kernel to its twin.
 func (s *session) doctor(c command) (any, error) {

@@ -244,8 +244,8 @@ func TestTrain(t *testing.T) {
 	out := &signalled{after: `"event":"step"`, cmd: cmd}
 	cmd.Stdout = out
 	err = cmd.Run()
-	require.Error(t, err, "an interrupted training exits with 1")
-	list := objects(t, out.String())
+	require.Error(t, err, "an interrupted training exits with 1: "+out.text.String())
+	list := objects(t, out.text.String())
 	stopped := list[len(list)-1]
 	require.Equal(t, "interrupted", stopped["event"])
 	require.Less(t, stopped["step"], 32.0, "it was not interrupted")
@@ -291,15 +291,15 @@ func TestTrain(t *testing.T) {
 
 // signalled collects output and sends an interrupt when it has seen a text.
 type signalled struct {
-	bytes.Buffer
+	text  bytes.Buffer // not embedded: io.Copy would go around Write
 	after string
 	cmd   *exec.Cmd
 	once  sync.Once
 }
 
 func (s *signalled) Write(p []byte) (int, error) {
-	n, err := s.Buffer.Write(p)
-	if strings.Contains(s.String(), s.after) {
+	n, err := s.text.Write(p)
+	if strings.Contains(s.text.String(), s.after) {
 		s.once.Do(func() { s.cmd.Process.Signal(syscall.SIGINT) })
 	}
 	return n, err
@@ -320,7 +320,7 @@ func TestPermissions(t *testing.T) {
 	require.NoError(t, err)
 	_, stderr, err = run(t, []string{"--allow-read=" + here}, "edge.ts", "verify", filepath.Join(t.TempDir(), "case.safetensors"))
 	require.Error(t, err)
-	require.Contains(t, stderr, "permission denied")
+	require.Contains(t, stderr, "Permission denied")
 	_, stderr, err = run(t, []string{"--allow-read"}, "edge.ts")
 	require.Error(t, err)
 	require.Contains(t, stderr, "usage:")

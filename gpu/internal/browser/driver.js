@@ -99,7 +99,7 @@ class Device {
     device.onuncapturederror = (event) => {
       const e = event.error;
       const memory = typeof GPUOutOfMemoryError !== "undefined" && e instanceof GPUOutOfMemoryError;
-      this.fail(new Failure(memory ? "memory" : "error", asFailure(e).message));
+      this.fail(memory ? new Failure("memory", asFailure(e).message) : asFailure(e));
       event.preventDefault?.();
     };
   }
@@ -125,7 +125,7 @@ class Device {
     const validation = d.popErrorScope(), memory = d.popErrorScope();
     const failure = Promise.all([validation, memory]).then(([v, m]) => {
       if (m) return new Failure("memory", asFailure(m).message);
-      if (v) return new Failure("error", asFailure(v).message);
+      if (v) return asFailure(v);
       return thrown;
     }, (e) => thrown ?? asFailure(e));
     return [value, failure];
@@ -275,10 +275,11 @@ class Device {
   }
 }
 
-// turn lets the event loop run once: messages, input, timers.
-export const turn = globalThis.setImmediate
-  ? () => new Promise((resolve) => setImmediate(resolve))
-  : () => new Promise((resolve) => {
+// turn lets the event loop run once: messages, signals, timers. A message of
+// our own comes after those that wait; setImmediate would let them wait for
+// tens of turns, and setTimeout takes a millisecond or more.
+export function turn() {
+  return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
       port1.close();
@@ -286,6 +287,7 @@ export const turn = globalThis.setImmediate
     };
     port2.postMessage(0);
   });
+}
 
 async function request(gpu, i) {
   const adapter = await gpu.requestAdapter(requests[i]);
