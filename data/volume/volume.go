@@ -85,7 +85,7 @@ func (osFS) Open(name string) (fs.File, error) { return os.Open(name) }
 const maxInflation = 1032
 
 // known are the formats by name, for messages.
-const known = "NIfTI, Analyze, NRRD, MetaImage, NPY, PNG, JPEG, TIFF"
+const known = "NIfTI, Analyze, DICOM, NRRD, MetaImage, NPY, PNG, JPEG, TIFF"
 
 // Open reads the header of a file.
 func Open(fsys fs.FS, name string, opt Options) (Image, error) {
@@ -110,6 +110,9 @@ func Open(fsys fs.FS, name string, opt Options) (Image, error) {
 		return openPicture(fsys, name, r, size, opt)
 	case bytes.HasPrefix(head, []byte("\x93NUMPY")):
 		return openNPY(fsys, name, r, size, opt)
+	case isDICOM(head):
+		one := OpenSeries(fsys, []string{name}, opt)[0]
+		return one.Image, one.Err
 	case isTIFF(head):
 		return openTIFF(fsys, name, opt)
 	case bytes.HasPrefix(head, []byte("NRRD000")):
@@ -120,6 +123,18 @@ func Open(fsys fs.FS, name string, opt Options) (Image, error) {
 		return nil, errors.New("an archive of arrays (.npz or .zip) is a data set, not one image: give it as DATA by itself")
 	}
 	return openNIfTI(fsys, name, r, opt)
+}
+
+// IsDICOM looks whether a file is DICOM, for [OpenSeries].
+func IsDICOM(fsys fs.FS, name string) bool {
+	f, _, err := open(fsys, name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [132]byte
+	n, _ := io.ReadFull(f, head[:])
+	return isDICOM(head[:n])
 }
 
 // open opens a regular file and returns its length.
