@@ -174,6 +174,16 @@ func (c *Config) Predictor() model.Predictor {
 // Validate completes the encoder and refuses what cannot work, saying what to
 // change.
 func (c *Config) Validate() error {
+	if err := c.validateAllButMasks(); err != nil {
+		return err
+	}
+	if err := c.Masks().Validate(); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) validateAllButMasks() error {
 	if _, err := Default(c.Preset); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
@@ -227,9 +237,6 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.Predictor().Validate(); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	if err := c.Masks().Validate(); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	return nil

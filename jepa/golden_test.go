@@ -1,6 +1,9 @@
 package jepa
 
 import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,6 +75,76 @@ func TestGoldenCases(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestVerifyRefuses changes what a good case says of itself: never a panic.
+func TestVerifyRefuses(t *testing.T) {
+	dir := golden(t)
+	open := func(t *testing.T, name string, changes map[string]any) *checkpoint.File {
+		file, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		size := binary.LittleEndian.Uint64(file)
+		var header map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal(file[8:8+size], &header))
+		var meta map[string]string
+		require.NoError(t, json.Unmarshal(header["__metadata__"], &meta))
+		var config map[string]any
+		require.NoError(t, json.Unmarshal([]byte(meta["config"]), &config))
+		for key, value := range changes {
+			at := config
+			if inner, ok := value.(map[string]any); ok {
+				at = config[key].(map[string]any)
+				for k, v := range inner {
+					at[k] = v
+				}
+				continue
+			}
+			at[key] = value
+		}
+		text, err := json.Marshal(config)
+		require.NoError(t, err)
+		meta["config"] = string(text)
+		header["__metadata__"], err = json.Marshal(meta)
+		require.NoError(t, err)
+		head, err := json.Marshal(header)
+		require.NoError(t, err)
+		head = append(head, bytes.Repeat([]byte(" "), (8-len(head)%8)%8)...)
+		changed := append(binary.LittleEndian.AppendUint64(nil, uint64(len(head))), head...)
+		changed = append(changed, file[8+size:]...)
+		f, err := checkpoint.NewReader(bytes.NewReader(changed), int64(len(changed)))
+		require.NoError(t, err)
+		return f
+	}
+	d := cpu(t)
+	fits, err := filepath.Glob(filepath.Join(dir, "fit_*.safetensors"))
+	require.NoError(t, err)
+	steps, err := filepath.Glob(filepath.Join(dir, "step*.safetensors"))
+	require.NoError(t, err)
+	require.NotEmpty(t, fits)
+	require.NotEmpty(t, steps)
+	fit, step := filepath.Base(fits[0]), filepath.Base(steps[0])
+	for name, c := range map[string]struct {
+		file    string
+		changes map[string]any
+		want    string
+	}{
+		"no batch":          {fit, map[string]any{"batch": 0}, "batch_size is 0"},
+		"no samples":        {fit, map[string]any{"samples": 0}, "samples, the case says 0"},
+		"other batch":       {step, map[string]any{"batch": 1}, "samples, the case says 1"},
+		"endless":           {fit, map[string]any{"micro_batches": 1 << 40}, "the case has 1099511627776 batches in"},
+		"no predictor":      {step, map[string]any{"predictor_embed_dim": 0}, "predictor_embed_dim 0"},
+		"no such optimizer": {fit, map[string]any{"jepa": map[string]any{"optimizer": "lion"}}, `optimizer is "lion"`},
+		"no such schedule":  {fit, map[string]any{"jepa": map[string]any{"lr_scheduler": "linear"}}, `lr_scheduler is "linear"`},
+		"vast predictor":    {step, map[string]any{"predictor_depth": 1000}, "has no tensor weights/predictor."},
+		"unknown option":    {step, map[string]any{"dropout": 0.1}, "dropout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := d.Allocated()
+			_, err := Verify(d, open(t, c.file, c.changes))
+			require.ErrorContains(t, err, c.want)
+			require.Equal(t, before, d.Allocated())
+		})
+	}
 }
 
 // TestPaper replays six steps of the paper's released code: schedules, first

@@ -230,6 +230,9 @@ func (g *goldenCase) config() (Config, int, error) {
 	c.AccumulateGradBatches = max(g.Accumulate, 1)
 	c.BatchSize = g.Batch
 	c.MaxEpochs = max(g.Epochs, 1)
+	if err := c.validateAllButMasks(); err != nil {
+		return c, 0, err
+	}
 	perEpoch := 1
 	if g.Samples > 0 {
 		// A last batch that is not full, and updates across epochs, would need
@@ -289,9 +292,15 @@ func (v *verifier) run(d *gpu.Device) error {
 		return fmt.Errorf("x has shape %v, the encoder takes (B, %s)", shape, strings.Trim(fmt.Sprint(want[1:]), "[]"))
 	}
 	fit := v.g.MicroBatches > 0
-	count := 1
+	count, samples := 1, c.BatchSize
 	if fit {
-		count = v.g.MicroBatches
+		count, samples = v.g.MicroBatches, v.g.Samples
+	}
+	if shape[0] != samples || samples < c.BatchSize {
+		return fmt.Errorf("x has %d samples, the case says %d in batches of %d", shape[0], samples, c.BatchSize)
+	}
+	if names := len(v.f.Names()); count > names { // each batch has tensors of its own
+		return fmt.Errorf("the case has %d batches in %d tensors", count, names)
 	}
 	all := make([]maskgen.Masks, count)
 	maxK, maxL := 0, 0
@@ -303,9 +312,26 @@ func (v *verifier) run(d *gpu.Device) error {
 		if err := v.readMasks(&all[i], suffix, &c); err != nil {
 			return err
 		}
+		if all[i].M != all[0].M {
+			return fmt.Errorf("target%s has %d blocks, the first batch %d", suffix, all[i].M, all[0].M)
+		}
 		maxK, maxL = max(maxK, all[i].K), max(maxL, all[i].L)
 	}
 	c.NumTargetBlocks = all[0].M
+	// All is checked before anything is allocated: the configuration may promise
+	// more than the file holds.
+	plan := &Trainer{Config: c, device: gpu.Estimate(d.Info())}
+	plan.allocate(maxK, maxL)
+	for _, n := range plan.networks() {
+		for _, p := range n.arena.All() {
+			if err := checkShape(v.f, "weights/"+n.name+"."+p.Name, p.Shape); err != nil {
+				return err
+			}
+		}
+	}
+	if err := plan.device.Err(); err != nil {
+		return err
+	}
 	t := &Trainer{Config: c, device: d}
 	t.Schedule = NewSchedule(&t.Config, perEpoch)
 	t.allocate(maxK, maxL)
@@ -314,7 +340,7 @@ func (v *verifier) run(d *gpu.Device) error {
 		return err
 	}
 	if fit {
-		return v.fit(x, shape[0], all)
+		return v.fit(x, all)
 	}
 	return v.step(x, &all[0])
 }
@@ -504,13 +530,10 @@ func (v *verifier) unexpected(left func(string) bool) error {
 	return nil
 }
 
-func (v *verifier) fit(x []float32, samples int, all []maskgen.Masks) error {
+func (v *verifier) fit(x []float32, all []maskgen.Masks) error {
 	t := v.t
-	B := t.Config.BatchSize
+	B, samples := t.Config.BatchSize, v.g.Samples
 	n := len(x) / samples
-	if samples != v.g.Samples {
-		return fmt.Errorf("x has %d samples, the case says %d", samples, v.g.Samples)
-	}
 	loss, lr, lambda := make([]float64, len(all)), make([]float64, len(all)), make([]float64, len(all))
 	perEpoch := samples / B
 	for i := range all {
