@@ -263,3 +263,26 @@ func TestLaunchersRefuse(t *testing.T) {
 		require.PanicsWithValue(t, want, f)
 	}
 }
+
+// TestSmoothL1KeepsNaN: the norm of the gradient must show it, or the update
+// is not held back.
+func TestSmoothL1KeepsNaN(t *testing.T) {
+	for name, open := range map[string]func(testing.TB) *Device{"cpu": host, "gpu": device} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t)
+			z, h, dz, loss := d.Tensor("z", 3), d.Tensor("h", 3), d.Tensor("dz", 3), d.Tensor("loss", 1)
+			d.Write(h, []float32{0, float32(math.NaN()), 0})
+			d.Write(z, []float32{5, 0, float32(math.Inf(-1))})
+			e := d.Begin()
+			e.SmoothL1(loss, dz, z, h, 3)
+			require.NoError(t, e.Submit())
+			grad, sum := make([]float32, 3), make([]float32, 1)
+			require.NoError(t, d.Read(dz, grad))
+			require.NoError(t, d.Read(loss, sum))
+			require.Equal(t, float32(1), grad[0])
+			require.True(t, math.IsNaN(float64(grad[1])), "%v", grad)
+			require.Equal(t, float32(-1), grad[2])
+			require.True(t, math.IsNaN(float64(sum[0])), "%v", sum)
+		})
+	}
+}
