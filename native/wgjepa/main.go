@@ -74,7 +74,7 @@ Vulkan driver where there is none.`,
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print results, warnings and errors only")
 	flags.BoolVar(&c.json, "json", false, "print results as JSON, one object a line")
 	for _, add := range []func(*console) *cobra.Command{
-		trainCommand, probeCommand, inspectCommand, demoCommand, masksCommand, verifyCommand, benchCommand, doctorCommand, phantomsCommand, configCommand, versionCommand,
+		trainCommand, probeCommand, inspectCommand, exportCommand, demoCommand, masksCommand, verifyCommand, benchCommand, doctorCommand, phantomsCommand, configCommand, versionCommand,
 	} {
 		cmd := add(c)
 		if args := cmd.Args; args != nil {
