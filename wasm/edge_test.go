@@ -22,15 +22,19 @@ import (
 	"wgjepa/jepa"
 )
 
-// deno returns Deno's path, or skips and says how to get it.
+// deno returns Deno's path, or skips and says how to get it. The program itself
+// is taken before npm's launcher, which would keep signals to itself.
 func deno(t testing.TB) string {
 	t.Helper()
-	path, err := filepath.Abs("node_modules/.bin/deno")
-	require.NoError(t, err)
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("Deno is not installed: scripts/wasm.sh --deno installs the pinned version")
+	for _, name := range []string{"node_modules/deno/deno", "node_modules/.bin/deno"} {
+		path, err := filepath.Abs(name)
+		require.NoError(t, err)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
 	}
-	return path
+	t.Skip("Deno is not installed: scripts/wasm.sh --deno installs the pinned version")
+	return ""
 }
 
 // built runs scripts/wasm.sh once.
