@@ -31,6 +31,8 @@ func (c *collection) file(p string, alone bool) error {
 		if set, err = c.array(p, name); err == nil && !set {
 			c.single(p, name)
 		}
+	case volume.IsDICOM(c.fsys, p):
+		c.dicom = append(c.dicom, p)
 	default:
 		c.single(p, name)
 	}

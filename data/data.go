@@ -5,7 +5,10 @@
 // [Open] takes files, folders and arrays and returns a [Dataset] of samples that
 // all have one shape, with a [Report] of what was found, used and refused:
 //
-//   - NIfTI-1 (.nii, .nii.gz, .hdr/.img), .npy, PNG and JPEG files, or folders of them;
+//   - NIfTI-1 and -2 (.nii, .nii.gz, .hdr/.img), Analyze pairs, NRRD (.nrrd, .nhdr),
+//     MetaImage (.mha, .mhd), .npy, PNG, JPEG and TIFF files, or folders of them;
+//   - DICOM files of any names, sorted into series: each series is a sample, named after
+//     its folder; files that hold no image are counted and left alone;
 //   - MedMNIST .npz sets ({train,val,test}_images and _labels), and .npz or .npy
 //     arrays of samples (N, …).
 //
@@ -24,6 +27,11 @@
 // .npz, or sub-folders train/, val/, test/ of pictures), else from [Options.Split].
 //
 // # Preprocessing
+//
+// Volumes are brought to the axes of RAS ([Options.Reorient]) and to one spacing
+// ([Options.Spacing]) where that is asked for; label maps follow by the nearest voxel. A
+// label map that is stored in another order of axes than its image is matched by its
+// affine; one that lies elsewhere is named in the report.
 //
 // Each sample is brought to [Options.Size] (cropped or padded, or resized), and its
 // intensities are normalised ([Options.Normalize]). Images of several sizes without a
@@ -49,6 +57,7 @@ import (
 	"slices"
 
 	"wgjepa/data/transform"
+	"wgjepa/data/volume"
 )
 
 // Dataset is a set of samples of one shape. Its methods are safe for concurrent use.
@@ -128,6 +137,8 @@ type Options struct {
 	Fit              Fit           // how Size is reached
 	Pad              Pad           // what is outside
 	Normalize        Normalization // of intensities
+	Reorient         bool          // bring the axes of volumes to RAS (x right, y front, z up) before anything else
+	Spacing          []float64     // mm a voxel to resample to, before Size; nil: the files' own
 	Dim              int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
 	FirstFrame       bool          // use the first volume of 4-D files, which are refused otherwise
 	Frame            int           // use this volume of 4-D files, from 1
@@ -177,6 +188,14 @@ func (o Options) Validate() error {
 	if o.Dim != 0 && len(o.Size) != 0 && o.Dim != len(o.Size) {
 		return fmt.Errorf("data: size %v has %d axes, but dim is %d", o.Size, len(o.Size), o.Dim)
 	}
+	if n := len(o.Spacing); n != 0 && n != 2 && n != 3 || o.Dim != 0 && n != 0 && o.Dim != n {
+		return fmt.Errorf("data: spacing %v must have one number for each axis, 2 or 3", o.Spacing)
+	}
+	for _, s := range o.Spacing {
+		if !(s > 1e-3 && s < 1e4) {
+			return fmt.Errorf("data: spacing %v: each must be 0.001 to 10000 mm", o.Spacing)
+		}
+	}
 	if o.Frame < 0 || o.FramesAsChannels && o.frame() > 0 {
 		return fmt.Errorf("data: volume %d of 4-D files, all as channels %t: choose one from 1, or all as channels", o.frame(), o.FramesAsChannels)
 	}
@@ -202,9 +221,51 @@ type preprocess struct {
 	Options
 }
 
-// geometry writes src (C, from…) to dst (C, size…).
-func (p *preprocess) geometry(dst, src []float32, from []int) {
-	switch {
+// place says how a stored image is brought to the axes and the spacing that are wanted.
+type place struct {
+	stored    []int
+	reorient  bool
+	axes      transform.Orientation
+	turned    []int // size after reorientation
+	spacing   []float64
+	resampled []int // size after resampling; turned without
+}
+
+// place of an image with this header.
+func (o Options) place(h volume.Header) place {
+	p := place{stored: h.Size, turned: h.Size, spacing: h.Spacing}
+	if o.Reorient && len(h.Size) == 3 {
+		p.axes = transform.ToRAS(h.Affine)
+		if p.reorient = p.axes.String() != "RAS"; p.reorient {
+			p.turned = p.axes.Size(h.Size)
+			p.spacing = []float64{h.Spacing[p.axes.Axes[0]], h.Spacing[p.axes.Axes[1]], h.Spacing[p.axes.Axes[2]]}
+		}
+	}
+	p.resampled = p.turned
+	if o.Spacing != nil && len(o.Spacing) == len(h.Size) {
+		p.resampled = transform.ResampledSize(p.turned, p.spacing, o.Spacing)
+	}
+	return p
+}
+
+// resamples says that values are interpolated.
+func (p *preprocess) resamples(at place) bool {
+	return p.Spacing != nil && !slices.Equal(at.spacing, p.Spacing)
+}
+
+// geometry writes src (C, stored…) to dst (C, size…).
+func (p *preprocess) geometry(dst, src []float32, at place) {
+	if at.reorient {
+		turned := make([]float32, len(src))
+		transform.Reorient(turned, src, p.channels, at.stored, at.axes)
+		src = turned
+	}
+	if p.resamples(at) {
+		resampled := make([]float32, p.channels*volumeOf(at.resampled))
+		transform.Resample(resampled, src, p.channels, at.turned, at.resampled, at.spacing, p.Spacing)
+		src = resampled
+	}
+	switch from := at.resampled; {
 	case slices.Equal(from, p.size):
 		copy(dst, src)
 	case p.Fit == FitResize:
@@ -216,9 +277,19 @@ func (p *preprocess) geometry(dst, src []float32, from []int) {
 	}
 }
 
-// labels writes labels (from…) to dst (size…) in the same geometry.
-func (p *preprocess) labels(dst, src []uint8, from []int) {
-	switch {
+// labels writes labels (stored…) to dst (size…) in the same geometry.
+func (p *preprocess) labels(dst, src []uint8, at place) {
+	if at.reorient {
+		turned := make([]uint8, len(src))
+		transform.Reorient(turned, src, 1, at.stored, at.axes)
+		src = turned
+	}
+	if p.resamples(at) {
+		resampled := make([]uint8, volumeOf(at.resampled))
+		transform.ResampleNearest(resampled, src, 1, at.turned, at.resampled, at.spacing, p.Spacing)
+		src = resampled
+	}
+	switch from := at.resampled; {
 	case slices.Equal(from, p.size):
 		copy(dst, src)
 	case p.Fit == FitResize:
@@ -226,6 +297,14 @@ func (p *preprocess) labels(dst, src []uint8, from []int) {
 	default:
 		transform.CropOrPad(dst, src, 1, from, p.size, transform.Constant, 0)
 	}
+}
+
+func volumeOf(size []int) int {
+	n := 1
+	for _, s := range size {
+		n *= s
+	}
+	return n
 }
 
 func (p *preprocess) normalize(x []float32) {

@@ -325,7 +325,7 @@ func TestRefusals(t *testing.T) {
 		"bad/a.nii": a, "bad/b.nii": short, "bad/c.nii": a, "bad/d.nii.gz": []byte("\x1f\x8b garbage"), "bad/e.png": nil,
 		"nan/a.nii": a, "nan/b.nii": nan,
 		"allbad/b.nii":        short,
-		"other/x.dcm":         nil,
+		"other/x.doc":         nil,
 		"other/notes.md":      nil,
 		"labels/images/a.nii": a, "labels/images/b.nii": a, "labels/labels/a.nii": labelMap([3]int{4, 5, 6}, func(i int) uint8 { return uint8(i % 3) }), "labels/labels/b.nii": b,
 		"fraction/images/a.nii": a, "fraction/labels/a.nii": a,

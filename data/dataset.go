@@ -31,16 +31,55 @@ type item struct {
 	resident bool   // reading costs little already: not cached
 }
 
-type fileSource struct {
-	image volume.Image
-	want  []int // size that a label map must have; nil: any
+type fileSource struct{ image volume.Image }
+
+func (f fileSource) read(dst []float32) ([]float32, error) { return f.image.Read(dst) }
+
+// labelSource is the label map of an image, brought to the image's order of axes where it
+// is stored in another.
+type labelSource struct {
+	labels volume.Image
+	image  volume.Header
 }
 
-func (f fileSource) read(dst []float32) ([]float32, error) {
-	if h := f.image.Header(); f.want != nil && (!slices.Equal(h.Size, f.want) || h.Channels != 1) {
-		return dst, fmt.Errorf("label map is %v with %d channels, its image %v", h.Size, h.Channels, f.want)
+func (l labelSource) read(dst []float32) ([]float32, error) {
+	h, want := l.labels.Header(), l.image
+	want.Channels = 1
+	same := slices.Equal(h.Size, want.Size)
+	if h.Channels == 1 && !(same && near(h.Affine, want.Affine)) && len(h.Size) == 3 && len(want.Size) == 3 && volume.SameGrid(want, h) == nil {
+		v, err := l.labels.Read(nil)
+		if err != nil {
+			return dst, err
+		}
+		at := len(dst)
+		dst = slices.Grow(dst, len(v))[:at+len(v)]
+		return dst, volume.Regrid(dst[at:], v, want, h)
 	}
-	return f.image.Read(dst)
+	if !same || h.Channels != 1 {
+		return dst, fmt.Errorf("label map is %v with %d channels, its image %v", h.Size, h.Channels, want.Size)
+	}
+	return l.labels.Read(dst)
+}
+
+// elsewhere says where a label map's voxels are not those of its image.
+func (l labelSource) elsewhere() error {
+	h, want := l.labels.Header(), l.image
+	if len(h.Size) != 3 || len(want.Size) != 3 || near(h.Affine, want.Affine) {
+		return nil
+	}
+	return volume.SameGrid(want, h)
+}
+
+// near says that two affines differ by no more than rounding to float32.
+func near(a, b [4][4]float64) bool {
+	for i := range a {
+		for j := range a[i] {
+			if math.Abs(a[i][j]-b[i][j]) > 1e-4*(1+math.Abs(a[i][j])) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // rowSource is a sample of an array; channels last becomes channels first.
@@ -152,7 +191,7 @@ func (d *dataset) load(i int, dst []float32) error {
 	if bad > 0 && !d.ZeroNonFinite {
 		return fmt.Errorf("%d of %d voxels are NaN or Inf: mend the file, or have them read as 0", bad, len(v))
 	}
-	d.geometry(dst, v, it.header.Size)
+	d.geometry(dst, v, d.place(it.header))
 	if !it.resident {
 		d.cache.put(i, dst)
 	}
@@ -179,7 +218,7 @@ func (d *dataset) VoxelLabels(i int, dst []uint8) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("data: labels of %s: %w", d.items[i].name, err)
 	}
-	d.labels(dst, labels, d.items[i].header.Size)
+	d.labels(dst, labels, d.place(d.items[i].header))
 	return true, nil
 }
 

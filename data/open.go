@@ -52,6 +52,11 @@ func OpenFS(fsys fs.FS, paths []string, opt Options) (Dataset, *Report, error) {
 			return nil, c.report, err
 		}
 	}
+	for _, s := range c.series(".") { // files that were named themselves
+		if s.ok {
+			c.items = append(c.items, s.item)
+		}
+	}
 	return c.finish()
 }
 
@@ -60,6 +65,7 @@ type collection struct {
 	fsys      fs.FS
 	opt       Options
 	items     []item
+	dicom     []string // DICOM files found, until they are sorted into series
 	classes   []string
 	names     map[string]int // class names in order of appearance, until they are sorted
 	report    *Report
@@ -90,7 +96,7 @@ func (c *collection) note(format string, a ...any) {
 // kind tells image files in a folder by extension; content decides when they are opened.
 func kind(name string) string {
 	name = strings.ToLower(name)
-	for _, e := range []string{".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy"} {
+	for _, e := range []string{".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".dcm", ".ima", ".dicom"} {
 		if strings.HasSuffix(name, e) {
 			return e
 		}
@@ -117,7 +123,8 @@ func (c *collection) folder(dir string) error {
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 {
+	series := c.series(dir)
+	if len(files)+len(series) == 0 {
 		others := ""
 		if len(c.report.Ignored) > 0 {
 			keys := slices.Sorted(maps.Keys(c.report.Ignored))
@@ -126,13 +133,17 @@ func (c *collection) folder(dir string) error {
 				others += " (an .npz set is named itself, not its folder)"
 			}
 		}
-		return fmt.Errorf("data: no images in %s: .nii, .nii.gz, .hdr/.img, .nrrd, .mha, .mhd, .npy, .png, .jpg or .tif are looked for%s", dir, others)
+		return fmt.Errorf("data: no images in %s: .nii, .nii.gz, .hdr/.img, .nrrd, .mha, .mhd, DICOM, .npy, .png, .jpg or .tif are looked for%s", dir, others)
 	}
 	voxels := map[string]string{}
 	if labels != "" {
 		list, err := c.list(labels)
 		if err != nil {
 			return err
+		}
+		if len(c.dicom) > 0 {
+			c.note("%d DICOM files in %s are not read as label maps", len(c.dicom), labels)
+			c.dicom = nil
 		}
 		for _, p := range list {
 			voxels[stem(strings.TrimPrefix(p, labels+"/"))] = p
@@ -143,10 +154,15 @@ func (c *collection) folder(dir string) error {
 		return err
 	}
 	first := len(c.items)
-	unlabelled := []string{}
+	unlabelled, apart := []string{}, []string{}
+	found := make([]candidate, 0, len(files)+len(series))
 	for _, p := range files {
 		name := strings.TrimPrefix(p, dir+"/")
 		it, ok := c.image(p, name)
+		found = append(found, candidate{it, name, ok})
+	}
+	for _, f := range append(found, series...) {
+		it, name, ok := f.item, f.name, f.ok
 		s := stem(name)
 		if v, has := voxels[s]; has {
 			delete(voxels, s)
@@ -158,7 +174,11 @@ func (c *collection) folder(dir string) error {
 				c.refuse(v, err)
 				continue
 			}
-			it.voxels = fileSource{m, it.header.Size}
+			l := labelSource{m, it.header}
+			it.voxels = l
+			if err := l.elsewhere(); err != nil {
+				apart = append(apart, fmt.Sprintf("%s (%v)", name, err))
+			}
 		} else if labels != "" {
 			unlabelled = append(unlabelled, name)
 		}
@@ -172,6 +192,9 @@ func (c *collection) folder(dir string) error {
 	}
 	if len(unlabelled) > 0 {
 		c.note("%d images have no file in %s: %s", len(unlabelled), labels, some(unlabelled))
+	}
+	if len(apart) > 0 {
+		c.note("%d label maps do not lie where their images lie; voxels are paired by index: %s", len(apart), some(apart))
 	}
 	if len(voxels) > 0 {
 		c.note("%d label maps have no image: %s", len(voxels), some(slices.Sorted(maps.Values(voxels))))
@@ -219,6 +242,8 @@ func (c *collection) list(dir string) ([]string, error) {
 		case d.IsDir():
 		case d.Type()&fs.ModeSymlink != 0 && c.isDir(p):
 			c.note("%s is a link to a folder and was not followed", p)
+		case slices.Contains([]string{"", ".dcm", ".ima", ".dicom"}, kind(base)) && volume.IsDICOM(c.fsys, p):
+			c.dicom = append(c.dicom, p)
 		case kind(base) == "":
 			ext := path.Ext(base)
 			if ext == "" {
@@ -245,6 +270,49 @@ func (c *collection) volumeOptions() volume.Options {
 	return volume.Options{Frame: c.opt.frame(), FramesAsChannels: c.opt.FramesAsChannels, MaxBytes: c.opt.MaxBytes}
 }
 
+// candidate is an image that was found, ok when it can be used.
+type candidate struct {
+	item item
+	name string
+	ok   bool
+}
+
+// series opens the DICOM series among the files that were found; names begin below dir.
+func (c *collection) series(dir string) []candidate {
+	var found []candidate
+	for _, s := range volume.OpenSeries(c.fsys, c.dicom, c.volumeOptions()) {
+		name := strings.TrimPrefix(s.Name, dir+"/")
+		if s.Name == dir {
+			name = path.Base(dir)
+		}
+		err := s.Err
+		if errors.Is(err, volume.ErrNoImage) {
+			c.report.Ignored["DICOM without an image"]++
+			continue
+		}
+		for _, f := range s.Files {
+			if err == nil {
+				err = c.fingerprint(f, strings.TrimPrefix(f, dir+"/"))
+			}
+		}
+		if err == nil && c.opt.Dim != 0 && len(s.Image.Header().Size) != c.opt.Dim {
+			err = fmt.Errorf("has %d axes (%s), %d are wanted", len(s.Image.Header().Size), sizeText(s.Image.Header().Size), c.opt.Dim)
+		}
+		if err != nil {
+			what := s.Name
+			if len(s.Files) > 1 {
+				what = fmt.Sprintf("%s (%d DICOM files)", s.Name, len(s.Files))
+			}
+			c.refuse(what, err)
+			found = append(found, candidate{name: name})
+			continue
+		}
+		found = append(found, candidate{item{name: name, header: s.Image.Header(), image: fileSource{s.Image}, class: -1}, name, true})
+	}
+	c.dicom = nil
+	return found
+}
+
 // image opens one image file; a refusal is recorded.
 func (c *collection) image(p, name string) (item, bool) {
 	m, err := volume.Open(c.fsys, p, c.volumeOptions())
@@ -258,7 +326,7 @@ func (c *collection) image(p, name string) (item, bool) {
 		c.refuse(p, err)
 		return item{}, false
 	}
-	return item{name: name, header: m.Header(), image: fileSource{image: m}, class: -1}, true
+	return item{name: name, header: m.Header(), image: fileSource{m}, class: -1}, true
 }
 
 // fingerprint adds a file to the data's hash: its name, its length, its first 4 KiB and
@@ -353,6 +421,20 @@ func (c *collection) shape() ([]int, error) {
 			return nil, fmt.Errorf("data: %s has %d axes (%s), %s has %d (%s): keep images or volumes", first.name, len(first.header.Size), sizeText(first.header.Size), it.name, len(it.header.Size), sizeText(it.header.Size))
 		}
 	}
+	if c.opt.Spacing != nil {
+		if len(c.opt.Spacing) != len(first.header.Size) {
+			return nil, fmt.Errorf("data: spacing %v has %d axes, but %s has %d", c.opt.Spacing, len(c.opt.Spacing), first.name, len(first.header.Size))
+		}
+		for _, it := range c.items {
+			need := float64(4 * it.header.Channels)
+			for _, n := range c.opt.place(it.header).resampled {
+				need *= float64(n)
+			}
+			if need > float64(c.opt.maxBytes()) {
+				return nil, fmt.Errorf("data: %s with spacing %v takes %.3g bytes, above the limit of %d: is its own spacing of %s right?", it.name, c.opt.Spacing, need, c.opt.maxBytes(), spacingText(it.header.Spacing))
+			}
+		}
+	}
 	if c.opt.Size != nil {
 		if len(c.opt.Size) != len(first.header.Size) {
 			return nil, fmt.Errorf("data: size %s has %d axes, but %s has %d (%s)", sizeText(c.opt.Size), len(c.opt.Size), first.name, len(first.header.Size), sizeText(first.header.Size))
@@ -368,7 +450,7 @@ func (c *collection) shape() ([]int, error) {
 	}
 	examples, sizes := []string{}, map[string]bool{}
 	for _, it := range c.items {
-		if s := sizeText(it.header.Size); !sizes[s] {
+		if s := sizeText(c.opt.place(it.header).resampled); !sizes[s] {
 			sizes[s] = true
 			if len(examples) < 5 {
 				examples = append(examples, it.name+" is "+s)
@@ -378,7 +460,7 @@ func (c *collection) shape() ([]int, error) {
 	if len(sizes) > 1 {
 		return nil, fmt.Errorf("data: %d images have %d different sizes (%s): set the size to bring them to, cropped or padded or resized", len(c.items), len(sizes), strings.Join(examples, ", "))
 	}
-	return first.header.Size, nil
+	return c.opt.place(first.header).resampled, nil
 }
 
 // verify reads every file once, so that damage is found before training, as long as

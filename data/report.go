@@ -140,11 +140,11 @@ func (c *collection) summarise(d *dataset) {
 			c.note("of %d 4-D files only volume %d is used", frames, max(c.opt.frame(), 1))
 		}
 	}
-	if len(r.Spacings) > 1 {
-		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled")
+	if len(r.Spacings) > 1 && c.opt.Spacing == nil {
+		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled (a spacing to resample to can be set)")
 	}
-	if len(r.Orientations) > 1 {
-		c.note("orientations differ: axes are used as they are stored; nothing is reoriented")
+	if len(r.Orientations) > 1 && !c.opt.Reorient {
+		c.note("orientations differ: axes are used as they are stored; nothing is reoriented (reorienting to RAS can be set)")
 	}
 	for name, s := range d.splits {
 		r.Splits[name] = len(s)

@@ -10,7 +10,7 @@ import base64, json, os, sys, tempfile
 import nibabel as nib, numpy as np, SimpleITK as sitk
 
 data = sys.argv[1]
-out = {"files": {}, "made": {}}
+out = {"files": {}, "made": {}, "series": {}}
 LPS = np.diag([-1.0, -1, 1, 1])
 
 def stats(v):
@@ -139,5 +139,115 @@ with tempfile.TemporaryDirectory() as t:
         made("TIFF, " + name, [base], of_tiff, t)
     Image.fromarray(colour[:, :, 0]).save(t + "/colour.tif")
     made("TIFF, colour", ["colour.tif"], of_tiff, t)
+
+# DICOM series of 4 slices of 5 rows and 6 columns, oblique, written by pydicom. Values are
+# pydicom's, (C, x, y, z) with rows bottom up and slices ascending along the normal; the
+# affine is that of PS3.3 C.7.6.2.1.1, in RAS.
+import pydicom, warnings
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian
+warnings.simplefilter("ignore")
+r = np.random.default_rng(2)
+across, down = R[:, 0], R[:, 1]
+normal = np.cross(across, down)
+texts = lambda v: ["%.12g" % x for x in v]
+
+def place(k, step=2.5):
+    return np.array([-11.0, 22, 5.5]) + normal * step * k
+
+def slice_of(pixels, k, syntax, uid="1.2.3", slope=None, position=None, orientation=None, invert=False):
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = "1.2.840.10008.5.1.4.1.1.4", f"1.2.3.{k}", syntax
+    d = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=syntax.is_implicit_VR, is_little_endian=syntax.is_little_endian)
+    d.SOPClassUID, d.SOPInstanceUID, d.SeriesInstanceUID = meta.MediaStorageSOPClassUID, f"{uid}.{k}", uid
+    d.PatientName, d.PatientID, d.PatientBirthDate = "SECRET^PERSON", "SECRET-ID", "19700101"
+    d.Modality, d.InstanceNumber, d.ImageType = "MR", k + 1, ["ORIGINAL", "PRIMARY"]
+    d.ImagePositionPatient = texts(place(k) if position is None else position)
+    d.ImageOrientationPatient = texts(np.concatenate([across, down]) if orientation is None else orientation)
+    d.PixelSpacing, d.SliceThickness = texts((0.7, 1.5)), "2"
+    icon = Dataset()  # an image in the image, to be passed over
+    icon.Rows, icon.Columns, icon.PixelData = 1, 1, b"\0\0"
+    icon["PixelData"].VR = "OB"
+    d.IconImageSequence = Sequence([icon])
+    d.Rows, d.Columns = pixels.shape[:2]
+    d.SamplesPerPixel = 3 if pixels.ndim == 3 else 1
+    d.PhotometricInterpretation = "RGB" if pixels.ndim == 3 else "MONOCHROME1" if invert else "MONOCHROME2"
+    if pixels.ndim == 3:
+        d.PlanarConfiguration = 0
+    d.BitsAllocated = 8 * pixels.dtype.itemsize
+    d.BitsStored = 12 if pixels.dtype == np.uint16 else d.BitsAllocated
+    d.HighBit, d.PixelRepresentation = d.BitsStored - 1, int(pixels.dtype.kind == "i")
+    if slope:
+        d.RescaleSlope, d.RescaleIntercept = texts(slope)
+    d.PixelData = pixels.astype(pixels.dtype.newbyteorder(">" if syntax == ExplicitVRBigEndian else "<")).tobytes()
+    d["PixelData"].VR = "OW" if d.BitsAllocated > 8 else "OB"
+    return d
+
+def save(d, path):
+    s = d.file_meta.TransferSyntaxUID
+    d.save_as(path, enforce_file_format=True)
+    return base64.b64encode(open(path, "rb").read()).decode()
+
+def series(name, slices, values=None, error=None, notes="", step=2.5):
+    with tempfile.TemporaryDirectory() as t:
+        files = {f"{n}.dcm": save(d, f"{t}/x") for n, d in slices}
+    e = dict(files=files, notes=notes, error=error or "")
+    if values is not None:
+        v = np.asarray(values, np.float64)  # (z, rows, columns[, C])
+        v = np.moveaxis(v, -1, 0) if v.ndim == 4 else v[None]
+        v = v[:, :, ::-1].transpose(0, 3, 2, 1)
+        a = np.eye(4)
+        a[:3, 0], a[:3, 1], a[:3, 2], a[:3, 3] = across * 1.5, down * 0.7, normal * step, place(0)
+        flip = np.eye(4)
+        flip[1, 1], flip[1, 3] = -1, 4
+        e.update(stats(v), shape=list(v.shape), frames=1, affine=(LPS @ a @ flip)[:3].tolist())
+    out["series"][name] = e
+
+names = [7, 2, 9, 4]
+u, i16 = r.integers(0, 4095, (4, 5, 6)).astype(np.uint16), r.integers(-30000, 30000, (4, 5, 6)).astype(np.int16)
+scale = [(0.5 + k, -100.0 * k) for k in range(4)]
+scaled = [i16[k] * scale[k][0] + scale[k][1] for k in range(4)]
+for label, syntax in (("explicit", ExplicitVRLittleEndian), ("implicit", ImplicitVRLittleEndian), ("big-endian", ExplicitVRBigEndian), ("deflated", DeflatedExplicitVRLittleEndian)):
+    series(label + ", signed, rescaled", [(names[k], slice_of(i16[k], k, syntax, slope=scale[k])) for k in range(4)], scaled)
+E = ExplicitVRLittleEndian
+series("12 of 16 bits", [(names[k], slice_of(u[k], k, E)) for k in range(4)], u)
+series("MONOCHROME1", [(names[k], slice_of(u[k], k, E, invert=True)) for k in range(4)], 4095 - u.astype(int), notes="MONOCHROME1")
+c = r.integers(0, 255, (4, 5, 6, 3)).astype(np.uint8)
+series("colour", [(names[k], slice_of(c[k], k, E)) for k in range(4)], c)
+series("copies", [(names[k], slice_of(u[k], k, E)) for k in range(4)] + [(20, slice_of(u[1], 1, E))], u, notes="1 files are copies")
+series("a gap", [(k, slice_of(u[j], k, E)) for j, k in enumerate((0, 1, 2, 4))], error="missing slices: 5 mm between slices 3 and 4, 2.5 mm between others (about 1 missing)")
+series("uneven", [(k, slice_of(u[k], k, E, position=place(k, 2.5) if k < 3 else place(k, 2.7))) for k in range(4)], error="uneven slices")
+series("one slice twice", [(k, slice_of(u[k % 4], k, E, position=place(k % 4))) for k in range(5)], error="several scans in one series")
+series("a localizer", [(k, slice_of(u[k], k, E, orientation=None if k else (1, 0, 0, 0, 0, -1))) for k in range(4)], error="several orientations")
+series("two sizes", [(k, slice_of(u[k] if k else u[k][:4], k, E)) for k in range(4)], error="several sizes")
+series("zero slope", [(k, slice_of(u[k], k, E, slope=(0, 1))) for k in range(4)], error="slope 0")
+
+def enhanced(order):
+    d = slice_of(u[0], 0, E)
+    for n in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(d, n)
+    item = lambda **k: Sequence([pydicom.Dataset()]) if not k else Sequence([_fill(**k)])
+    def _fill(**k):
+        x = Dataset()
+        for n, v in k.items():
+            setattr(x, n, v)
+        return x
+    shared = Dataset()
+    shared.PlaneOrientationSequence = item(ImageOrientationPatient=texts(np.concatenate([across, down])))
+    shared.PixelMeasuresSequence = item(PixelSpacing=texts((0.7, 1.5)), SliceThickness="2")
+    d.SharedFunctionalGroupsSequence = Sequence([shared])
+    frames = []
+    for k in order:
+        f = Dataset()
+        f.PlanePositionSequence = item(ImagePositionPatient=texts(place(k)))
+        f.PixelValueTransformationSequence = item(RescaleSlope="%g" % (k + 1), RescaleIntercept="-3", RescaleType="US")
+        frames.append(f)
+    d.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    d.PerFrameFunctionalGroupsSequence.is_undefined_length = True
+    d.NumberOfFrames = 4
+    d.PixelData = b"".join(u[k].tobytes() for k in order)
+    return d
+series("enhanced", [(0, enhanced([2, 0, 3, 1]))], [u[k] * (k + 1.0) - 3 for k in range(4)])
 
 json.dump(out, open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "formats.json"), "w"), indent=0)

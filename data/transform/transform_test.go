@@ -111,6 +111,12 @@ func TestGolden(t *testing.T) {
 	x = make([]float32, 12*6*11)
 	CropOrPad(x, v1, 1, s1, []int{12, 6, 11}, Constant, 0)
 	near(t, "crop_or_pad_12_6_11_v1", g["crop_or_pad_12_6_11_v1"], x, 0)
+	spacing, wanted := []float64{1, 1.3, 2.5}, []float64{1, 1, 1}
+	to = ResampledSize(s1, spacing, wanted)
+	require.Equal(t, []int{9, 13, 28}, to)
+	x = make([]float32, 9*13*28)
+	Resample(x, v1, 1, s1, to, spacing, wanted)
+	near(t, "resample_1mm_v1", g["resample_1mm_v1"], x, 3e-7)
 }
 
 // TestCropOrPad: edges continue, fill fills, 2-D and several channels, and back.

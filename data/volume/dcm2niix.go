@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,7 +81,7 @@ func (c *converted) Read(dst []float32) ([]float32, error) {
 	}
 	at, n := len(dst), c.header.Len()
 	dst = slices.Grow(dst, n)[:at+n]
-	if err := regrid(dst[at:], v, c.header, m.Header()); err != nil {
+	if err := Regrid(dst[at:], v, c.header, m.Header()); err != nil {
 		return dst[:at], fmt.Errorf("what dcm2niix made: %w", err)
 	}
 	return dst, nil
@@ -100,79 +99,4 @@ func copyFile(to, from string) error {
 	}
 	_, err = io.Copy(w, r)
 	return errors.Join(err, w.Close())
-}
-
-// regrid copies src onto the voxels of dst, which must be the same places in another
-// order.
-func regrid(dst, src []float32, to, from Header) error {
-	inverse, ok := invert(from.Affine)
-	if !ok || from.Channels != 1 || len(from.Size) > 3 {
-		return fmt.Errorf("an affine that cannot be inverted or several channels: %v", from.Affine)
-	}
-	m := multiply(inverse, to.Affine)
-	size := [3]int{1, 1, 1}
-	copy(size[:], from.Size)
-	var step [3][4]int
-	for i := range 3 {
-		for j := range 4 {
-			step[i][j] = int(math.Round(m[i][j]))
-			if j < 3 && to.Size[j] == 1 {
-				step[i][j] = 0 // a single slice has no direction to compare
-				continue
-			}
-			if !(math.Abs(m[i][j]-float64(step[i][j])) < 0.05) {
-				return fmt.Errorf("its voxels lie elsewhere than the elements of the files say: %.4g of a voxel apart", m[i][j])
-			}
-		}
-	}
-	if len(src) != len(dst) {
-		return fmt.Errorf("%v voxels, the files have %v", from.Size, to.Size)
-	}
-	o := 0
-	for i := range to.Size[0] {
-		for j := range to.Size[1] {
-			for k := range to.Size[2] {
-				at := [3]int{}
-				for a := range 3 {
-					at[a] = step[a][0]*i + step[a][1]*j + step[a][2]*k + step[a][3]
-					if at[a] < 0 || at[a] >= size[a] {
-						return fmt.Errorf("its voxels lie elsewhere than the elements of the files say: voxel %v is %v of %v", [3]int{i, j, k}, at, size)
-					}
-				}
-				dst[o] = src[(at[0]*size[1]+at[1])*size[2]+at[2]]
-				o++
-			}
-		}
-	}
-	return nil
-}
-
-func multiply(a, b [4][4]float64) (c [4][4]float64) {
-	for i := range 4 {
-		for j := range 4 {
-			for k := range 4 {
-				c[i][j] += a[i][k] * b[k][j]
-			}
-		}
-	}
-	return c
-}
-
-// invert returns the inverse of an affine.
-func invert(a [4][4]float64) ([4][4]float64, bool) {
-	column := func(j int) [3]float64 { return [3]float64{a[0][j], a[1][j], a[2][j]} }
-	x, y, z := column(0), column(1), column(2)
-	rows := [3][3]float64{cross(y, z), cross(z, x), cross(x, y)}
-	det := dot(x, rows[0])
-	if !(math.Abs(det) > 1e-12) {
-		return a, false
-	}
-	inverse := Identity()
-	for i, r := range rows {
-		for j := range 3 {
-			inverse[i][j] = r[j] / det
-		}
-		inverse[i][3] = -dot(r, column(3)) / det
-	}
-	return inverse, true
 }

@@ -62,7 +62,8 @@ const (
 	syntaxBig         = "1.2.840.10008.1.2.2"
 	syntaxRLE         = "1.2.840.10008.1.2.5"
 	maxDICOMFrames    = 1 << 16
-	maxDICOMHeader    = 1 << 30 // bytes of all elements before the pixels
+	maxDICOMHeader    = 1 << 28 // bytes of all elements before the pixels
+	maxElements       = 1 << 22
 	maxSequenceNested = 12
 )
 
@@ -137,6 +138,8 @@ type elements struct {
 	explicit bool
 	at       int64
 	file     *dicomFile
+	count    int
+	scratch  [12]byte
 }
 
 func (e *elements) read(n int) ([]byte, error) {
@@ -150,14 +153,17 @@ func (e *elements) skip(n int64) error {
 	if e.at+n > maxDICOMHeader {
 		return fmt.Errorf("its elements before the pixels take more than %d bytes", maxDICOMHeader)
 	}
-	got, err := io.CopyN(io.Discard, e.r, n)
-	e.at += got
+	got, err := e.r.Discard(int(n))
+	e.at += int64(got)
 	return noEOF(err)
 }
 
-// next reads an element's tag, type and length. io.EOF comes only between elements.
+// next reads an element's tag, length and type: SQ, UN, long or short, "" where it is implicit. io.EOF comes only between elements.
 func (e *elements) next() (tag uint32, vr string, length uint32, err error) {
-	var b [12]byte
+	if e.count++; e.count > maxElements {
+		return 0, "", 0, fmt.Errorf("more than %d elements", maxElements)
+	}
+	b := &e.scratch
 	n, err := io.ReadFull(e.r, b[:8])
 	e.at += int64(n)
 	if err != nil {
@@ -167,13 +173,19 @@ func (e *elements) next() (tag uint32, vr string, length uint32, err error) {
 	if !e.explicit || tag>>16 == 0xfffe {
 		return tag, "", e.order.Uint32(b[4:]), nil
 	}
-	switch vr = string(b[4:6]); vr {
-	case "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV":
-		n, err = io.ReadFull(e.r, b[8:12])
-		e.at += int64(n)
-		return tag, vr, e.order.Uint32(b[8:]), noEOF(err)
+	switch string(b[4:6]) {
+	case "SQ":
+		vr = "SQ"
+	case "UN":
+		vr = "UN"
+	case "OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UR", "UT", "UV":
+		vr = "long"
+	default:
+		return tag, "short", uint32(e.order.Uint16(b[6:])), nil
 	}
-	return tag, vr, uint32(e.order.Uint16(b[6:])), nil
+	n, err = io.ReadFull(e.r, b[8:12])
+	e.at += int64(n)
+	return tag, vr, e.order.Uint32(b[8:]), noEOF(err)
 }
 
 // set reads elements up to byte end, or to the end of the item or file where end is −1.
@@ -210,14 +222,14 @@ func (e *elements) set(depth int, end int64, into *attributes) (bool, error) {
 			}
 		case length == undefined:
 			if vr != "SQ" && vr != "UN" && vr != "" {
-				return false, fmt.Errorf("element %08x of type %q has no length", tag, vr)
+				return false, fmt.Errorf("element %08x has no length", tag)
 			}
 			implicit := *e // items of an unknown type are implicit
 			if vr == "UN" {
 				implicit.explicit, implicit.order = false, binary.LittleEndian
 			}
 			err := implicit.sequence(depth+1, length, func(int) *attributes { return nil })
-			e.at = implicit.at
+			e.at, e.count = implicit.at, implicit.count
 			if err != nil {
 				return false, err
 			}
@@ -645,6 +657,11 @@ func (f *dicomFile) eachFrame(fsys fs.FS, use func(frame int, pixels []byte, ord
 		}
 		if err := use(frame, buffer.Bytes(), order, f.planar == 1); err != nil {
 			return err
+		}
+	}
+	if f.syntax == syntaxDeflated { // damage shows at the end
+		if _, err := io.CopyN(io.Discard, r, 1<<20); err != nil && err != io.EOF {
+			return fmt.Errorf("damaged deflated data: %w", err)
 		}
 	}
 	return nil

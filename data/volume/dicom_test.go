@@ -1,10 +1,18 @@
 package volume
 
 import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"fmt"
 	"math"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,7 +56,7 @@ func same(t *testing.T, name string, m Image, truth string) {
 	w, err := want.Read(nil)
 	require.NoError(t, err, name)
 	got := make([]float32, len(w))
-	require.NoError(t, regrid(got, v, want.Header(), m.Header()), name)
+	require.NoError(t, Regrid(got, v, want.Header(), m.Header()), name)
 	largest := 0.0
 	for i := range w {
 		largest = max(largest, math.Abs(float64(w[i]-got[i]))/max(1, math.Abs(float64(w[i]))))
@@ -90,4 +98,141 @@ func TestNotAVolume(t *testing.T) {
 	all := series(t, filepath.Join(dir, "notavolume/001"))
 	require.Len(t, all, 1)
 	assert.ErrorContains(t, all[0].Err, "all 4 images lie in one place: no volume")
+}
+
+// TestMadeSeries: signs, scales, byte orders, MONOCHROME1, colour, enhanced images, copies,
+// gaps and mixtures, as pydicom wrote them; the patient is nowhere in what comes out.
+func TestMadeSeries(t *testing.T) {
+	all := readFormats(t).Series
+	require.Greater(t, len(all), 14)
+	for name, e := range all {
+		fsys, _ := e.fsys(t)
+		var files []string
+		for f := range fsys {
+			files = append(files, f)
+		}
+		got := OpenSeries(fsys, files, Options{})
+		require.Len(t, got, 1, name)
+		if e.Error != "" {
+			assert.ErrorContains(t, got[0].Err, e.Error, name)
+			assert.NotContains(t, got[0].Err.Error(), "SECRET")
+			continue
+		}
+		require.NoError(t, got[0].Err, name)
+		equalImage(t, name, e.expected, got[0].Image)
+		said := fmt.Sprintf("%+v %+v", got[0], got[0].Image)
+		assert.NotContains(t, said, "SECRET", name)
+		if e.Notes == "" {
+			assert.Empty(t, got[0].Image.Header().Notes, name)
+		} else {
+			assert.Contains(t, strings.Join(got[0].Image.Header().Notes, "; "), e.Notes, name)
+		}
+	}
+}
+
+// TestSeriesDamaged cuts a file of each series short everywhere: an error, never a panic.
+func TestSeriesDamaged(t *testing.T) {
+	for name, e := range readFormats(t).Series {
+		fsys, first := e.fsys(t)
+		whole := fsys[first].Data
+		for n := range len(whole) - 2 { // what is deflated is padded
+			if len(whole) > 2500 && n%5 != 0 {
+				continue
+			}
+			fsys[first] = &fstest.MapFile{Data: whole[:n]}
+			s := OpenSeries(fsys, []string{first}, Options{})
+			err := s[0].Err
+			if err == nil {
+				_, err = s[0].Image.Read(nil)
+			}
+			require.Error(t, err, "%s: %d of %d bytes", name, n, len(whole))
+		}
+	}
+}
+
+// element is an explicit little-endian element.
+func element(group, number uint16, vr string, value []byte) []byte {
+	b := binary.LittleEndian.AppendUint16(nil, group)
+	b = append(binary.LittleEndian.AppendUint16(b, number), vr...)
+	if slices.Contains([]string{"OB", "OW", "SQ", "UN"}, vr) {
+		b = binary.LittleEndian.AppendUint32(append(b, 0, 0), uint32(len(value)))
+	} else {
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(value)))
+	}
+	return append(b, value...)
+}
+
+// TestHostileDICOM: claims that their bytes do not bear cost nothing.
+func TestHostileDICOM(t *testing.T) {
+	u16 := func(x int) []byte { return []byte{byte(x), byte(x >> 8)} }
+	file := func(syntax string, elements ...[]byte) []byte {
+		b := append(make([]byte, 128), "DICM"...)
+		b = append(b, element(2, 0x10, "UI", []byte(syntax))...)
+		return append(b, bytes.Join(elements, nil)...)
+	}
+	image := [][]byte{element(0x28, 2, "US", u16(1)), element(0x28, 4, "CS", []byte("MONOCHROME2 ")), element(0x28, 8, "IS", []byte("1 ")),
+		element(0x28, 0x10, "US", u16(60000)), element(0x28, 0x11, "US", u16(60000)), element(0x28, 0x100, "US", u16(16)), element(0x28, 0x101, "US", u16(16)), element(0x28, 0x102, "US", u16(15))}
+	with := func(i int, e []byte, more ...[]byte) [][]byte {
+		c := slices.Clone(image)
+		c[i] = e
+		return append(c, more...)
+	}
+	pixels := element(0x7fe0, 0x10, "OW", make([]byte, 100))
+	endless := []byte{0xe0, 0x7f, 0x10, 0, 'O', 'W', 0, 0, 0xff, 0xff, 0xff, 0xff}
+	huge := []byte{0xe0, 0x7f, 0x10, 0, 'O', 'W', 0, 0, 0, 0, 0, 0xff}
+	nest := bytes.Repeat(append([]byte{0x40, 0, 0x75, 0x02, 'S', 'Q', 0, 0, 0xff, 0xff, 0xff, 0xff}, 0xfe, 0xff, 0, 0xe0, 0xff, 0xff, 0xff, 0xff), 5000)
+	var zero bytes.Buffer
+	w, _ := flate.NewWriter(&zero, 9)
+	w.Write(make([]byte, 64<<20))
+	w.Close()
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"pixels":       {file(syntaxExplicit, append(image, pixels)...), "take 100 bytes, its header needs 7200000000"},
+		"long":         {file(syntaxExplicit, append(image, huge)...), "needs 7200000000"},
+		"rle":          {file(syntaxRLE, append(image, endless)...), "cut short or damaged"},
+		"frames":       {file(syntaxExplicit, with(2, element(0x28, 8, "IS", []byte("99999999")), pixels)...), "99999999 frames"},
+		"bits":         {file(syntaxExplicit, with(7, element(0x28, 0x102, "US", u16(99)), pixels)...), "contradict"},
+		"one bit":      {file(syntaxExplicit, with(5, element(0x28, 0x100, "US", u16(1)), pixels)...), "1 bits"},
+		"palette":      {file(syntaxExplicit, with(1, element(0x28, 4, "CS", []byte("PALETTE COLOR ")), pixels)...), "PALETTE"},
+		"no pixels":    {file(syntaxExplicit, image...), "without its pixels"},
+		"no image":     {file(syntaxExplicit, element(8, 0x60, "CS", []byte("SR"))), "without an image"},
+		"nested":       {file(syntaxExplicit, nest), "nested too deep"},
+		"value":        {file(syntaxExplicit, []byte{0x10, 0, 0x10, 0, 'U', 'N', 0, 0, 0xf0, 0xff, 0xff, 0xff}), "take more than"},
+		"deflate bomb": {file(syntaxDeflated, zero.Bytes()), "more than 4194304 elements"},
+		"jpeg":         {file("1.2.840.10008.1.2.4.70", append(image, pixels)...), "not compressed"},
+	} {
+		used := allocated(func() {
+			m, err := Open(fstest.MapFS{"f": &fstest.MapFile{Data: c.file}}, "f", Options{})
+			if err == nil {
+				_, err = m.Read(nil)
+			}
+			assert.ErrorContains(t, err, c.want, name)
+		})
+		assert.Less(t, used, uint64(mostMemory), name)
+	}
+}
+
+func FuzzDICOM(f *testing.F) {
+	for _, e := range readFormats(f).Series {
+		fsys, first := e.fsys(f)
+		f.Add(fsys[first].Data)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		checkRead(t, fstest.MapFS{"f": &fstest.MapFile{Data: append(append(make([]byte, 128), "DICM"...), b[min(len(b), 132):]...)}}, "f")
+	})
+}
+
+// FuzzRLE decodes frames of 4×4 pixels of 16 bits.
+func FuzzRLE(f *testing.F) {
+	f.Add(append([]byte{2, 0, 0, 0, 64, 0, 0, 0, 66, 0, 0, 0}, append(make([]byte, 52), 0xf1, 7, 0xf1, 9)...))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		d := &dicomFile{rows: 4, columns: 4, samples: 1, allocated: 16}
+		b := []byte{0xfe, 0xff, 0, 0xe0, 0, 0, 0, 0, 0xfe, 0xff, 0, 0xe0}
+		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(frame))), frame...)
+		if v, err := d.rle(bufio.NewReader(bytes.NewReader(b)), true, new(bytes.Buffer)); err == nil && len(v) != 32 {
+			t.Fatalf("%d bytes", len(v))
+		}
+	})
 }

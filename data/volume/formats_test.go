@@ -16,8 +16,15 @@ import (
 
 // formats is what other programs read (testdata/expected_formats.py).
 type formats struct {
-	Files map[string]expected
-	Made  map[string]madeFile
+	Files  map[string]expected
+	Made   map[string]madeFile
+	Series map[string]madeSeries
+}
+
+// madeSeries is a DICOM series, or what is wrong with it.
+type madeSeries struct {
+	madeFile
+	Notes, Error string
 }
 
 // madeFile are small files that other programs wrote; the first by name without .img and

@@ -420,7 +420,7 @@ func (d *dicom) Read(dst []float32) ([]float32, error) {
 			for _, i := range where[f][frame] {
 				d.place(dst[at:], i, pixels, order, planar)
 			}
-			if left--; left == 0 {
+			if left--; left == 0 && frame < f.frames-1 {
 				return io.EOF // the rest is not wanted
 			}
 			return nil

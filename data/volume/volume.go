@@ -2,9 +2,19 @@
 //
 // Every format is used the same way: [Open] looks at the content (the extension
 // only helps to find the second half of an .hdr/.img pair) and reads the header
-// without pixels; [Image.Read] reads the pixels. Formats: NIfTI-1 (.nii,
-// .nii.gz, .hdr/.img, both byte orders, all scalar types), NumPy .npy, PNG and
-// JPEG.
+// without pixels; [Image.Read] reads the pixels. Formats:
+//
+//   - NIfTI-1 and NIfTI-2 (.nii, .nii.gz, .hdr/.img): both byte orders, all scalar types,
+//     RGB and RGBA as channels; Analyze 7.5 pairs as SPM and nibabel read them;
+//   - NRRD (.nrrd, .nhdr with data beside): raw, gzip, bzip2, text; line and byte skip;
+//   - MetaImage (.mha, .mhd with data beside): raw, zlib, text;
+//   - DICOM: uncompressed, deflated, run-length encoded, enhanced, Siemens mosaics; others
+//     through the program dcm2niix where it is installed. A folder's files are sorted
+//     into series by [OpenSeries]; a single file is its own;
+//   - NumPy .npy, PNG, JPEG, TIFF (several grey pages make a volume).
+//
+// Of a 4-D file [Options.Frame] chooses a volume, or [Options.FramesAsChannels] makes all
+// of them channels. Complex numbers are refused.
 //
 // Order. Values are row-major with channels first: (C, H, W, D) or (C, H, W),
 // last axis fastest. For volumes H, W, D are the file's x, y, z as nibabel's
@@ -25,11 +35,13 @@ import (
 	"io/fs"
 	"math"
 	"os"
+
+	"wgjepa/data/transform"
 )
 
 // Header describes an image before its pixels are read.
 type Header struct {
-	Format   string        // NIfTI-1, NPY, PNG or JPEG
+	Format   string        // NIfTI-1, NIfTI-2, Analyze 7.5, DICOM, NRRD, MetaImage, NPY, PNG, JPEG or TIFF
 	Type     string        // stored type of an element: uint8, float32, …
 	Channels int           // C
 	Size     []int         // (H, W) or (H, W, D)
@@ -200,24 +212,5 @@ func (h Header) Orientation() string {
 	if len(h.Size) != 3 {
 		return ""
 	}
-	code := [3]byte{}
-	for range 3 { // the clearest pair of a voxel axis and a direction first
-		best, axis, direction := -1.0, 0, 0
-		for j := range 3 {
-			for i := range 3 {
-				free := code[j] == 0
-				for _, c := range code {
-					free = free && c != "RAS"[i] && c != "LPI"[i]
-				}
-				if x := math.Abs(h.Affine[i][j]) / h.Spacing[j]; free && x > best {
-					best, axis, direction = x, j, i
-				}
-			}
-		}
-		code[axis] = "RAS"[direction]
-		if h.Affine[direction][axis] < 0 {
-			code[axis] = "LPI"[direction]
-		}
-	}
-	return string(code[:])
+	return transform.ToRAS(h.Affine).String()
 }
