@@ -130,6 +130,43 @@ func TestMadeSeries(t *testing.T) {
 	}
 }
 
+// TestSeriesFrames: two images at each place make a 4-D series.
+func TestSeriesFrames(t *testing.T) {
+	made := readFormats(t).Series["12 of 16 bits"]
+	fsys, _ := made.fsys(t)
+	var files []string
+	for f := range fsys {
+		files = append(files, f)
+	}
+	for _, f := range slices.Clone(files) {
+		b := bytes.Replace(fsys[f].Data, []byte("\x18\x00UI\x08\x001.2.3."), []byte("\x18\x00UI\x08\x001.2.4."), 1)
+		require.NotEqual(t, fsys[f].Data, b)
+		b = bytes.Replace(b, []byte("\x13\x00IS\x02\x00"), []byte("\x13\x00IS\x02\x009"), 1) // a later number
+		b = slices.Delete(b, bytes.Index(b, []byte("\x13\x00IS\x02\x009"))+7, bytes.Index(b, []byte("\x13\x00IS\x02\x009"))+8)
+		for i := len(b) - 60; i < len(b); i++ {
+			b[i] ^= 1
+		}
+		fsys[f+"b"] = &fstest.MapFile{Data: b}
+		files = append(files, f+"b")
+	}
+	assert.ErrorContains(t, OpenSeries(fsys, files, Options{})[0].Err, "4-D file of 2 volumes [6 5 4]")
+	var got [3][]float32
+	for i, opt := range []Options{{Frame: 1}, {Frame: 2}, {FramesAsChannels: true}} {
+		s := OpenSeries(fsys, files, opt)
+		require.NoError(t, s[0].Err)
+		assert.Equal(t, 2, s[0].Image.Header().Frames)
+		var err error
+		got[i], err = s[0].Image.Read(nil)
+		require.NoError(t, err)
+	}
+	equalStatistics(t, "first", made.expected, slices.Clone(got[0]))
+	assert.Equal(t, got[2], append(slices.Clone(got[0]), got[1]...))
+	for i, x := range got[0] {
+		assert.LessOrEqual(t, math.Abs(float64(x-got[1][i])), 257.0)
+		assert.NotEqual(t, x, got[1][i])
+	}
+}
+
 // TestSeriesDamaged cuts a file of each series short everywhere: an error, never a panic.
 func TestSeriesDamaged(t *testing.T) {
 	for name, e := range readFormats(t).Series {

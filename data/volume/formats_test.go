@@ -83,6 +83,19 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestNRRD: what SimpleITK does not read, bzip2 and an axis without direction.
+func TestNRRD(t *testing.T) {
+	dir := shared(t, "nrrd_mha/pynrrd")
+	assert.Equal(t, read(t, filepath.Join(dir, "BallBinary30x30x30.nrrd")), read(t, filepath.Join(dir, "BallBinary30x30x30_bz2.nrrd")))
+	m, err := Open(OS, filepath.Join(dir, "test_simple4d_raw.nrrd"), Options{})
+	require.NoError(t, err)
+	assert.Equal(t, []int{1, 1, 1}, m.Header().Size)
+	assert.Equal(t, [4][4]float64{{1.5, 0, 0, 0}, {0, 1.5, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}}, m.Header().Affine)
+	v, err := m.Read(nil)
+	require.NoError(t, err)
+	assert.Len(t, v, 1)
+}
+
 // TestMade holds what those programs wrote: oblique, compressed, detached, several channels.
 func TestMade(t *testing.T) {
 	f := readFormats(t)

@@ -25,11 +25,14 @@ type Series struct {
 	Err   error    // why it is no image; [ErrNoImage] for files that hold something else
 }
 
-// OpenSeries sorts DICOM files, of any names, into series and opens each: its slices in
-// order of position along their normal, rows bottom up as dcm2niix has them, so that
-// the array and its affine are those of dcm2niix. Missing slices, several orientations
-// and several images at one place are errors; copies of a slice are left out and noted in
-// [Header.Notes].
+// OpenSeries sorts DICOM files, of any names, into series and opens each: columns left to
+// right, rows bottom up, slices in order of position along their normal, in the places
+// that the files say. These are the array and affine of dcm2niix, except for what it
+// turns to RAS (thin slices that are not axial): the places are the same, the axes stay.
+//
+// Missing or uneven slices, several orientations or sizes and several images at one place
+// are errors; where all places hold equally many images, the series is 4-D. Copies of a
+// slice are left out and noted in [Header.Notes].
 func OpenSeries(fsys fs.FS, names []string, opt Options) []Series {
 	var all []Series
 	bySeries := map[string][]*dicomFile{}
