@@ -178,7 +178,7 @@ func TestPaper(t *testing.T) {
 			if i == 0 {
 				tr.upload(x, &m)
 				enc := d.Begin()
-				tr.forward(enc, &m)
+				tr.forward(enc, &m, slotLoss)
 				tr.backward(enc)
 				require.NoError(t, enc.Submit())
 				for _, n := range tr.networks() {

@@ -52,7 +52,8 @@ type Trainer struct {
 
 // slots of Trainer.scalars.
 const (
-	slotLoss = iota
+	slotLoss       = iota
+	slotValidation // the loss of Validate
 	slotGradNorm
 	slotClip
 	slotFeatureStd
@@ -105,7 +106,7 @@ func (t *Trainer) reserve(maxK, maxL int) error {
 	for _, m := range []maskgen.Masks{{K: maxK, L: maxL}, {K: least, L: least}} {
 		m.B, m.M = c.BatchSize, c.NumTargetBlocks
 		t.shape(&m)
-		t.forward(e, &m)
+		t.forward(e, &m, slotLoss)
 		t.backward(e)
 		t.update(e, t.Schedule.At(0))
 	}
@@ -199,7 +200,7 @@ func (t *Trainer) record(x []float32, m *maskgen.Masks) *gpu.Encoder {
 	t.upload(x, m)
 	t.context.DrawStochasticDepth(c.Seed, uint64(t.step), m.B)
 	e := t.device.Begin()
-	t.forward(e, m)
+	t.forward(e, m, slotLoss)
 	t.backward(e)
 	if (t.step+1)%c.AccumulateGradBatches == 0 {
 		t.update(e, s)
@@ -247,9 +248,9 @@ func (t *Trainer) shape(m *maskgen.Masks) {
 	t.targetIndex = t.targetIndex.Reshape(m.M, m.B, m.L)
 }
 
-// forward records the loss of the uploaded batch and the gradient of the
-// predictions.
-func (t *Trainer) forward(e *gpu.Encoder, m *maskgen.Masks) {
+// forward records the loss of the uploaded batch, into the scalar slot, and the
+// gradient of the predictions.
+func (t *Trainer) forward(e *gpu.Encoder, m *maskgen.Masks, slot int) {
 	x := t.x.Reshape(m.B, t.x.Dim(1))
 	zTarget := t.zTarget.Reshape(m.M*m.B, m.L, t.Config.Encoder.EmbedDim)
 	h := t.target.Forward(e, x, gpu.Tensor{})
@@ -257,14 +258,14 @@ func (t *Trainer) forward(e *gpu.Encoder, m *maskgen.Masks) {
 	z := t.context.Forward(e, x, t.contextIndex)
 	p := t.predictor.Forward(e, z, t.contextIndex, t.targetIndex)
 	scale := 1 / float64(t.Config.AccumulateGradBatches)
-	e.SmoothL1(t.scalar(slotLoss, 1), t.dPrediction.Reshape(p.Dims()...), p, zTarget, scale)
-	e.FeatureStd(t.scalar(slotFeatureStd, 1), z.Reshape(z.Rows(), z.Cols()))
+	e.SmoothL1(t.scalar(slot, 1), t.dPrediction.Reshape(p.Dims()...), p, zTarget, scale)
 	t.zTarget, t.dPrediction = zTarget, t.dPrediction.Reshape(p.Dims()...)
 	t.z, t.prediction = z, p
 }
 
 // backward records the gradients of all trained parameters.
 func (t *Trainer) backward(e *gpu.Encoder) {
+	e.FeatureStd(t.scalar(slotFeatureStd, 1), t.z.Reshape(t.z.Rows(), t.z.Cols()))
 	dz := t.predictor.Backward(e, t.dPrediction)
 	t.regularize(e, dz)
 	t.context.Backward(e, dz, t.inverse)
@@ -391,8 +392,7 @@ func (t *Trainer) Stats() (Stats, error) {
 const validationSeed = 0x76616c69
 
 // Validate returns the loss on x, a whole batch, without training on it. Its
-// masks are a function of (seed, batch) and do not disturb training's. Loss and
-// FeatureStd of Stats are then those of x, until the next Step.
+// masks are a function of (seed, batch) and do not disturb training's.
 func (t *Trainer) Validate(x []float32, batch int) (float64, error) {
 	if err := t.masks.Sample(&t.m, t.Config.Seed^validationSeed, uint64(batch), t.Config.BatchSize); err != nil {
 		return 0, fmt.Errorf("jepa: validate: %w", err)
@@ -400,12 +400,12 @@ func (t *Trainer) Validate(x []float32, batch int) (float64, error) {
 	t.upload(x, &t.m)
 	t.context.SetTraining(false)
 	e := t.device.Begin()
-	t.forward(e, &t.m)
+	t.forward(e, &t.m, slotValidation)
 	t.context.SetTraining(true)
 	if err := e.Submit(); err != nil {
 		return 0, fmt.Errorf("jepa: validate: %w", err)
 	}
 	loss := []float32{0}
-	err := t.device.Read(t.scalar(slotLoss, 1), loss)
+	err := t.device.Read(t.scalar(slotValidation, 1), loss)
 	return float64(loss[0]), err
 }

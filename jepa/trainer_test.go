@@ -76,7 +76,7 @@ func TestGradient(t *testing.T) {
 	loss := func() float64 {
 		tr.upload(x, &tr.m)
 		e := d.Begin()
-		tr.forward(e, &tr.m)
+		tr.forward(e, &tr.m, slotLoss)
 		tr.backward(e)
 		require.NoError(t, e.Submit())
 		s := make([]float64, slots*64)
@@ -289,11 +289,16 @@ func TestValidateLeavesTrainingAlone(t *testing.T) {
 			if !validate {
 				return nil
 			}
+			before, err := tr.Stats()
+			require.NoError(t, err)
 			a, err := tr.Validate(x, 3)
 			require.NoError(t, err)
 			b, err := tr.Validate(x, 3)
+			require.NoError(t, err)
 			require.Equal(t, a, b)
 			require.NotZero(t, a)
+			after, err := tr.Stats()
+			require.Equal(t, before, after)
 			return err
 		}}))
 		return weights(t, tr)

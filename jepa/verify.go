@@ -448,7 +448,7 @@ func (v *verifier) step(x []float32, m *maskgen.Masks) error {
 	t := v.t
 	t.upload(x, m)
 	e := t.device.Begin()
-	t.forward(e, m)
+	t.forward(e, m, slotLoss)
 	t.backward(e)
 	if err := e.Submit(); err != nil {
 		return err

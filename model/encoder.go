@@ -93,6 +93,9 @@ type Encoder struct {
 	out     saved      // (B, N, D) of the final norm
 
 	dWindow, dTokens gpu.Tensor // in training
+
+	scales []float32 // host copy of stochastic depth's factors, (branches, B)
+	draws  *rand.PCG
 }
 
 // NewEncoder allocates the workspace for w. With train, activations of every
@@ -203,22 +206,25 @@ func (m *Encoder) DrawStochasticDepth(seed, step uint64, B int) {
 	if !m.stack.drop {
 		return
 	}
-	// One stream a sample, so that a sample's draws do not depend on the batch.
-	scale := make([][]float32, 2*len(m.blocks))
-	for i := range scale {
-		scale[i] = make([]float32, B)
+	branches := 2 * len(m.blocks)
+	if m.scales == nil {
+		m.scales, m.draws = make([]float32, branches*m.Batch), rand.NewPCG(0, 0)
 	}
+	r := rand.New(m.draws)
 	for s := range B {
-		r := rand.New(rand.NewPCG(seed^0x9e3779b97f4a7c15, step<<20|uint64(s)))
-		for i := range scale {
+		// One stream a sample, so that a sample's draws do not depend on the batch.
+		m.draws.Seed(seed^0x9e3779b97f4a7c15, step<<20|uint64(s))
+		for i := range branches {
+			scale := float32(0)
 			if p := m.blocks[i/2].dropPath; r.Float64() >= p {
-				scale[i][s] = float32(1 / (1 - p))
+				scale = float32(1 / (1 - p))
 			}
+			m.scales[i*B+s] = scale
 		}
 	}
 	for i, a := range m.stack.acts {
-		m.device.Write(a.scale1, scale[2*i])
-		m.device.Write(a.scale2, scale[2*i+1])
+		m.device.Write(a.scale1, m.scales[2*i*B:(2*i+1)*B])
+		m.device.Write(a.scale2, m.scales[(2*i+1)*B:(2*i+2)*B])
 	}
 }
 
