@@ -1,6 +1,6 @@
 # The menu. Each target is one script or one command; scripts/ has the rest.
 
-.PHONY: help demo test test-bindings bench lint fuzz build setup clean
+.PHONY: help demo test test-bindings test-wasm bench lint fuzz build wasm setup clean
 
 help: ## This list
 	@echo "wgjepa: I-JEPA on images and volumes, computed in WGSL"
@@ -16,6 +16,9 @@ test: setup ## Lint, every test, short fuzz runs
 test-bindings: setup ## The kernel suite over each native WebGPU binding
 	@scripts/test-bindings.sh
 
+test-wasm: wasm ## The kernel suite, golden cases and runs through the wasm in Deno
+	@scripts/go test -count=1 -timeout 15m ./wasm
+
 bench: build ## Speed of kernels and of a whole step (ADAPTER=… chooses)
 	@scripts/bench.sh
 
@@ -27,6 +30,9 @@ fuzz: setup ## Every fuzz target for FUZZTIME=20000x
 
 build: setup ## Build bin/wgjepa
 	@scripts/build.sh
+
+wasm: setup ## Build build/wasm/wgjepa.wasm, and install Deno (by npm) to run it
+	@scripts/wasm.sh --deno
 
 setup: ## Install what is missing: compiler, Vulkan, Go
 	@scripts/setup.sh
