@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,6 +206,36 @@ func TestHostileHeaders(t *testing.T) {
 			assert.ErrorContains(t, err, want, "%.200q", content)
 		})
 		assert.Less(t, used, uint64(mostMemory), "%.200q", content)
+	}
+}
+
+// TestMutated changes bytes of every file at random: no panic, and memory stays bounded.
+func TestMutated(t *testing.T) {
+	f := readFormats(t)
+	made := f.Made
+	for name, s := range f.Series {
+		made["DICOM "+name] = s.madeFile
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	for _, name := range slices.Sorted(maps.Keys(made)) {
+		fsys, first := made[name].fsys(t)
+		whole := fsys[first].Data
+		for range 150 {
+			b := slices.Clone(whole)
+			for range 1 + r.IntN(4) {
+				b[r.IntN(len(b))] = []byte{0, 1, 0x7f, 0x80, 0xff, byte(r.Uint32())}[r.IntN(6)]
+			}
+			fsys[first] = &fstest.MapFile{Data: b}
+			used := allocated(func() {
+				if m, err := Open(fsys, first, Options{Frame: 1}); err == nil {
+					v, err := m.Read(nil)
+					if err == nil {
+						assert.Len(t, v, m.Header().Len())
+					}
+				}
+			})
+			require.Less(t, used, uint64(mostMemory), name)
+		}
 	}
 }
 

@@ -118,11 +118,11 @@ type slice struct {
 	slope, intercept float64
 }
 
-// dicom is a volume of DICOM slices. Each slice is kept in order of file.
+// dicom is a volume of DICOM slices, or a picture.
 type dicom struct {
 	fsys    fs.FS
 	header  Header
-	slices  []slice // ascending along the normal
+	slices  []slice // of each channel, ascending along the normal
 	flat    bool    // a picture: rows down, no third axis
 	columns int     // of a slice
 	rows    int
@@ -132,28 +132,28 @@ func (d *dicom) Header() Header { return d.header }
 
 // assemble makes one image of the files of a series.
 func assemble(fsys fs.FS, files []*dicomFile, opt Options) (Image, error) {
+	files, notes := withoutCopies(files)
 	first := files[0]
 	for _, f := range files[1:] {
 		switch {
 		case f.rows != first.rows || f.columns != first.columns:
 			return nil, fmt.Errorf("a series of images of several sizes: %s is %d×%d, %s %d×%d: separate them", path.Base(first.name), first.columns, first.rows, path.Base(f.name), f.columns, f.rows)
 		case f.samples != first.samples || f.photometric != first.photometric || f.mosaic != first.mosaic || f.compressed() != first.compressed():
-			return nil, fmt.Errorf("a series of images of several kinds: %s is %s, %s %s: separate them", path.Base(first.name), first.photometric, path.Base(f.name), f.photometric)
+			return nil, fmt.Errorf("a series of images of several kinds: %s is %s, %s %s: separate them", path.Base(first.name), first.kind(), path.Base(f.name), f.kind())
 		}
 	}
 	d := &dicom{fsys: fsys, rows: first.rows, columns: first.columns}
-	h := Header{Format: "DICOM", Type: first.typeName(), Channels: first.samples, Frames: 1}
+	h := Header{Format: "DICOM", Type: first.typeName(), Channels: first.samples, Frames: 1, Notes: notes}
 	if first.photometric == "MONOCHROME1" {
 		h.Notes = append(h.Notes, "MONOCHROME1: stored with bright as dark, turned round")
 	}
 	if pictures(files) {
 		return d.picture(first, h, opt)
 	}
-	all, orientation, normal, notes, err := collectSlices(files)
+	all, orientation, normal, err := collectSlices(files)
 	if err != nil {
 		return nil, err
 	}
-	h.Notes = append(h.Notes, notes...)
 	spacing2 := first.plane(0).spacing
 	if spacing2 == nil || !(spacing2[0] > 0 && spacing2[1] > 0) {
 		return nil, errors.New("DICOM: no distance between its pixels (PixelSpacing)")
@@ -169,11 +169,11 @@ func assemble(fsys fs.FS, files []*dicomFile, opt Options) (Image, error) {
 	slices.SortStableFunc(all, func(a, b slice) int {
 		return cmp.Or(cmp.Compare(a.along, b.along), cmp.Compare(a.file.instance, b.file.instance), cmp.Compare(a.frame, b.frame), cmp.Compare(a.file.name, b.file.name))
 	})
-	places, step, notes, err := even(all)
+	places, step, uneven, err := even(all)
 	if err != nil {
 		return nil, err
 	}
-	h.Notes = append(h.Notes, notes...)
+	h.Notes = append(h.Notes, uneven...)
 	n := len(places)
 	at, count, err := opt.frames(len(places[0]), []int{d.columns, d.rows, n})
 	if err != nil {
@@ -276,28 +276,52 @@ func (a attributes) rescale() (slope, intercept float64, err error) {
 	return slope, intercept, nil
 }
 
-// collectSlices lists all planes of all files, without copies of one, and the one
-// orientation that they have.
-func collectSlices(files []*dicomFile) (all []slice, orientation [6]float64, normal [3]float64, notes []string, err error) {
-	seen := map[string]bool{}
-	copies := 0
+// withoutCopies leaves out files that hold the same image as another, those first that
+// are compressed.
+func withoutCopies(files []*dicomFile) (unique []*dicomFile, notes []string) {
+	kept := map[string]int{} // index in unique by UID
 	for _, f := range files {
-		if f.instanceUID != "" && seen[f.instanceUID] {
-			copies++
-			continue
+		i, copied := kept[f.instanceUID]
+		switch {
+		case f.instanceUID == "" || !copied:
+			kept[f.instanceUID] = len(unique)
+			unique = append(unique, f)
+		case unique[i].compressed() && !f.compressed():
+			unique[i] = f
 		}
-		seen[f.instanceUID] = true
+	}
+	if n := len(files) - len(unique); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d files are copies of others of the series and were left out", n))
+	}
+	return unique, notes
+}
+
+// kind names what all files of a series must have in common.
+func (f *dicomFile) kind() string {
+	kind := fmt.Sprintf("%s with %d samples a pixel", f.photometric, f.samples)
+	if f.mosaic > 0 {
+		kind += fmt.Sprintf(", a mosaic of %d", f.mosaic)
+	}
+	if f.compressed() {
+		kind += fmt.Sprintf(", compressed (%s)", syntaxName(f.syntax))
+	}
+	return kind
+}
+
+// collectSlices lists all planes of all files, and the one orientation that they have.
+func collectSlices(files []*dicomFile) (all []slice, orientation [6]float64, normal [3]float64, err error) {
+	for _, f := range files {
 		for frame := range f.frames {
 			a := f.plane(frame)
 			if a.position == nil || a.orientation == nil {
-				return nil, orientation, normal, nil, fmt.Errorf("DICOM: %s does not say where its frame %d lies, others of the series do", path.Base(f.name), frame+1)
+				return nil, orientation, normal, fmt.Errorf("DICOM: %s does not say where its frame %d lies, others of the series do", path.Base(f.name), frame+1)
 			}
 			if f.frames > 1 && len(f.each) == 0 {
-				return nil, orientation, normal, nil, fmt.Errorf("DICOM: %d frames without a position of their own", f.frames)
+				return nil, orientation, normal, fmt.Errorf("DICOM: %d frames without a position of their own", f.frames)
 			}
 			s := slice{file: f, frame: frame, position: [3]float64(a.position)}
 			if s.slope, s.intercept, err = a.rescale(); err != nil {
-				return nil, orientation, normal, nil, err
+				return nil, orientation, normal, err
 			}
 			o := [6]float64(a.orientation)
 			if len(all) == 0 {
@@ -305,21 +329,18 @@ func collectSlices(files []*dicomFile) (all []slice, orientation [6]float64, nor
 				x, y := [3]float64(o[:3]), [3]float64(o[3:])
 				normal = cross(x, y)
 				if math.Abs(dot(x, x)-1) > 1e-2 || math.Abs(dot(y, y)-1) > 1e-2 || math.Abs(dot(x, y)) > 1e-2 {
-					return nil, orientation, normal, nil, fmt.Errorf("DICOM: image orientation %v is no pair of unit vectors at right angles", o)
+					return nil, orientation, normal, fmt.Errorf("DICOM: image orientation %v is no pair of unit vectors at right angles", o)
 				}
 			}
 			for i := range o {
 				if math.Abs(o[i]-orientation[i]) > 1e-3 {
-					return nil, orientation, normal, nil, fmt.Errorf("a series of several orientations: %.4g and, in %s, %.4g: a localizer, or several scans in one: leave it out or separate them", orientation, path.Base(f.name), o)
+					return nil, orientation, normal, fmt.Errorf("a series of several orientations: %.4g and, in %s, %.4g: a localizer, or several scans in one: leave it out or separate them", orientation, path.Base(f.name), o)
 				}
 			}
 			all = append(all, s)
 		}
 	}
-	if copies > 0 {
-		notes = append(notes, fmt.Sprintf("%d files are copies of others of the series and were left out", copies))
-	}
-	return all, orientation, normal, notes, nil
+	return all, orientation, normal, nil
 }
 
 // even groups sorted slices by place and checks that the places are evenly spaced and
@@ -403,6 +424,15 @@ func (d *dicom) tiles(f *dicomFile, all []slice, orientation [6]float64, normal 
 }
 
 func (d *dicom) Read(dst []float32) ([]float32, error) {
+	for _, s := range d.slices {
+		if s.file.syntax == syntaxDeflated && s.frame == 0 && s.tile == 0 {
+			// What inflates is known only afterwards: see that it is there before memory
+			// is reserved for all of it.
+			if err := s.file.eachFrame(d.fsys, func(int, []byte, binary.ByteOrder, bool) error { return nil }); err != nil {
+				return dst, fmt.Errorf("%s: %w", path.Base(s.file.name), err)
+			}
+		}
+	}
 	at, n := len(dst), d.header.Len()
 	dst = slices.Grow(dst, n)[:at+n]
 	var files []*dicomFile
