@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,11 +61,13 @@ func (f *weightsFlags) load(c *console, path string) (*weights.Weights, error) {
 	return w, nil
 }
 
-// complete refuses weights that lack a setting, naming the flag that gives it.
-func (f *weightsFlags) complete(c *weights.Config) error {
+// complete refuses weights that lack one of the settings needed, naming the
+// flag that gives it.
+func (f *weightsFlags) complete(c *weights.Config, needed ...string) error {
+	flags := map[string]string{"num_heads": "heads", "img_size": "size", "pos_embed": "positions"}
 	var missing []string
 	for _, name := range c.Unknown {
-		if flag := map[string]string{"num_heads": "heads", "img_size": "size", "pos_embed": "positions"}[name]; flag != "" {
+		if flag := flags[name]; slices.Contains(needed, name) {
 			missing = append(missing, fmt.Sprintf("%s: give --%s%s", name, f.prefix, flag))
 		}
 	}
@@ -127,7 +130,7 @@ loads it is printed.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			l := weights.Layout(layout)
-			if !strings.Contains(" "+strings.Join(names, " ")+" ", " "+layout+" ") || layout == "" {
+			if !slices.Contains(weights.Layouts, l) {
 				return usagef("--layout is %q: it must be one of %s", layout, strings.Join(names, ", "))
 			}
 			out := args[1]
@@ -139,7 +142,7 @@ loads it is printed.`,
 				return err
 			}
 			if l == weights.HubLayout || l == weights.ONNXLayout {
-				if err := from.complete(&w.Config); err != nil {
+				if err := from.complete(&w.Config, "num_heads", "img_size", "pos_embed"); err != nil {
 					return err
 				}
 			}

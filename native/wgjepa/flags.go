@@ -20,6 +20,7 @@ import (
 // given lie over the file.
 type configFlags struct {
 	file string
+	base []config.Text // layers beneath the file
 	sets []string
 	keys map[string]string // flag → key
 	set  *pflag.FlagSet
@@ -60,7 +61,7 @@ func trainFlags(cmd *cobra.Command) *configFlags {
 // layers are the configuration's layers above the preset: the file, then what
 // was given as flags.
 func (f *configFlags) layers() ([]config.Text, error) {
-	var layers []config.Text
+	layers := slices.Clone(f.base)
 	switch f.file {
 	case "":
 	case demoConfigName:
@@ -144,6 +145,16 @@ func setPaths(c *config.Config, paths []string) error {
 // openData opens the data, says what was found and completes the configuration
 // with it.
 func openData(c *console, conf *config.Config) (data.Dataset, error) {
+	ds, err := readData(c, conf)
+	if err != nil {
+		return nil, err
+	}
+	channels, size := ds.Shape()
+	return ds, conf.Complete(channels, size)
+}
+
+// readData opens the data and says what was found.
+func readData(c *console, conf *config.Config) (data.Dataset, error) {
 	if len(conf.Data.Paths) == 0 {
 		return nil, usagef("no data: name files or folders, or the word %s for generated volumes", config.GeneratedData)
 	}
@@ -155,8 +166,7 @@ func openData(c *console, conf *config.Config) (data.Dataset, error) {
 	if n := len(report.Refused); n > 0 {
 		c.warn("%d files could not be used and were left out", n)
 	}
-	channels, size := ds.Shape()
-	return ds, conf.Complete(channels, size)
+	return ds, nil
 }
 
 // adviseData adds to an error of reading which flag would help.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wgjepa/checkpoint/weights"
 	"wgjepa/data"
 	"wgjepa/gpu"
 	"wgjepa/jepa"
@@ -30,6 +31,9 @@ type trainOptions struct {
 	probeEvery        int
 	resume, overwrite bool
 	pictures          bool
+	init              string           // path of weights to begin from
+	from              weightsFlags     // what to take from it
+	start             *weights.Weights // what was read from it, nil without
 }
 
 func trainCommand(c *console) *cobra.Command {
@@ -43,10 +47,16 @@ folders of them, or the word phantoms for generated volumes. Everything lies in 
 folder of the run: config.toml (complete, to train the same again), split.csv,
 metrics.jsonl, checkpoint.safetensors (exact state), pictures, and at the end
 weights.safetensors. Ctrl-C finishes the step at hand and saves; --resume goes on
-bit for bit as if nothing had happened.`,
+bit for bit as if nothing had happened.
+
+--init begins from the weights of another run or program (timm, Hugging Face, nidl,
+the paper's code) in place of random ones. The encoder's configuration is then theirs,
+and they are fitted to the channels and the size of the data, images to volumes too.
+The target encoder and the predictor are the file's where it has them.`,
 		Example: `  wgjepa train phantoms --out runs/phantoms --max-steps 200
   wgjepa train scans/ --size 64,64,64 --encoder vit_small --out runs/scans
   wgjepa train set.npz --config my.toml --set learning_rate=1e-3
+  wgjepa train scans/ --init vit_small.safetensors --out runs/continued
   wgjepa train --resume --out runs/scans`,
 		RunE: func(_ *cobra.Command, paths []string) error {
 			if o.resume && o.overwrite {
@@ -54,6 +64,9 @@ bit for bit as if nothing had happened.`,
 			}
 			if o.resume && o.out == "" {
 				return usagef("--resume needs --out DIR, the folder of the run to continue")
+			}
+			if o.init != "" && o.resume {
+				return usagef("--init begins a run and --resume continues one: give one of them")
 			}
 			return train(c, flags, paths, o)
 		},
@@ -66,11 +79,23 @@ bit for bit as if nothing had happened.`,
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out")
 	f.BoolVar(&o.overwrite, "overwrite", false, "remove the run in --out and begin anew")
 	f.BoolVar(&o.pictures, "pictures", true, "draw curves, masks and features at the end")
+	f.StringVar(&o.init, "init", "", "begin from these weights, of a run or of another program")
+	o.from.add(cmd, "init-")
 	return cmd
 }
 
 // train runs the command.
 func train(c *console, flags *configFlags, paths []string, o trainOptions) error {
+	if o.init != "" {
+		w, err := o.from.load(c, o.init)
+		if err != nil {
+			return err
+		}
+		if err := o.from.complete(&w.Config, "num_heads", "pos_embed"); err != nil {
+			return err
+		}
+		o.start, flags.base = w, []config.Text{encoderLayer(w, o.init)}
+	}
 	conf, folder, err := prepareRun(flags, paths, o)
 	if err != nil {
 		return err
@@ -80,9 +105,21 @@ func train(c *console, flags *configFlags, paths []string, o trainOptions) error
 		return err
 	}
 	defer d.Close()
-	ds, err := openData(c, &conf)
+	ds, err := readData(c, &conf)
 	if err != nil {
 		return err
+	}
+	channels, size := ds.Shape()
+	if o.start != nil {
+		choosePatch(o.start, &conf, size)
+	}
+	if err := conf.Complete(channels, size); err != nil {
+		return err
+	}
+	if o.start != nil {
+		if o.start, err = o.from.adapt(c, o.start, &conf); err != nil {
+			return err
+		}
 	}
 	t, err := newTraining(c, d, ds, &conf, folder, o)
 	if err != nil {
@@ -170,6 +207,10 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 		t.close()
 		return nil, err
 	}
+	if err := t.begin(); err != nil {
+		t.close()
+		return nil, err
+	}
 	// Weights alone say how to read data for them, but not where data lie: names
 	// of folders can be names of patients.
 	noted := *conf
@@ -180,6 +221,26 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 		return nil, err
 	}
 	return t, nil
+}
+
+// begin sets the weights that --init names.
+func (t *training) begin() error {
+	if t.o.start == nil {
+		return nil
+	}
+	anew, err := t.trainer.SetWeights(t.o.start)
+	if err != nil {
+		return err
+	}
+	target, predictor := "its own", "the weights'"
+	if t.o.start.Target == nil {
+		target = "the same weights"
+	}
+	if anew != "" {
+		predictor = "begins at random: " + anew
+	}
+	t.c.say("init: the encoder of %s; target encoder: %s; predictor: %s", t.o.init, target, predictor)
+	return nil
 }
 
 func (t *training) openFolder() error {
@@ -196,6 +257,13 @@ func (t *training) openFolder() error {
 			return err
 		}
 	} else {
+		if t.o.start != nil {
+			// First of all, so that no run resumes from random weights instead.
+			if err := t.trainer.Save(t.folder.path(jepa.StateFile), t.ds.Fingerprint()); err != nil {
+				return err
+			}
+			t.o.start = nil // no longer needed, and maybe large
+		}
 		if err := t.folder.write(configFile, t.conf.TOML()); err != nil {
 			return err
 		}
