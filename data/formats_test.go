@@ -118,6 +118,16 @@ func TestFrames(t *testing.T) {
 	assert.Equal(t, x[len(x)/2:], samples(t, second)[0])
 }
 
+// TestUnplaced: arrays have no spacing to resample from, and the report says so.
+func TestUnplaced(t *testing.T) {
+	fsys := mem(map[string][]byte{"a.npy": npy("|u1", "(2, 4, 4, 4)", make([]byte, 128))})
+	d, r, err := OpenFS(fsys, []string{"a.npy"}, Options{Spacing: []float64{2, 1, 1}})
+	require.NoError(t, err)
+	_, size := d.Shape()
+	assert.Equal(t, []int{2, 4, 4}, size)
+	assert.Contains(t, r.String(), "note: 2 samples come in formats that do not say their spacing")
+}
+
 // TestDICOM opens a messy folder: series in sub-folders and mixed in one, files without an
 // extension, reports and text beside them.
 func TestDICOM(t *testing.T) {

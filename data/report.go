@@ -109,7 +109,7 @@ func (c *collection) summarise(d *dataset) {
 	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
 	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
 	r.VoxelClasses = d.voxelClasses
-	frames, notes := 0, map[string][]string{}
+	frames, unplaced, notes := 0, 0, map[string][]string{}
 	for _, it := range d.items {
 		r.Formats[it.header.Format]++
 		r.Sizes[sizeText(it.header.Size)]++
@@ -119,6 +119,9 @@ func (c *collection) summarise(d *dataset) {
 		}
 		if it.header.Frames > 1 {
 			frames++
+		}
+		if slices.Contains([]string{"NPY", "NPZ", "PNG", "JPEG", "TIFF"}, it.header.Format) {
+			unplaced++
 		}
 		for _, n := range it.header.Notes {
 			notes[n] = append(notes[n], it.name)
@@ -139,6 +142,9 @@ func (c *collection) summarise(d *dataset) {
 		} else {
 			c.note("of %d 4-D files only volume %d is used", frames, max(c.opt.frame(), 1))
 		}
+	}
+	if unplaced > 0 && (c.opt.Spacing != nil || c.opt.Reorient) {
+		c.note("%d samples come in formats that do not say their spacing and orientation: 1 mm and RAS are assumed", unplaced)
 	}
 	if len(r.Spacings) > 1 && c.opt.Spacing == nil {
 		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled (a spacing to resample to can be set)")

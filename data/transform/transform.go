@@ -9,6 +9,9 @@
 // nidl do: output voxel i of n′ lies at (i + ½)·n/n′ − ½ of n input voxels; beyond
 // the outermost centres the border's value continues.
 //
+// Volumes with an affine (voxel index to mm, RAS) are brought to the axes of RAS without
+// interpolation ([Reorient]) and to another spacing ([Resample]).
+//
 // Augmentation draws from a generator that the caller makes from (seed, step,
 // sample) with [Rand]: the same arguments give the same bits whatever happened
 // before.

@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -272,4 +274,34 @@ func FuzzRLE(f *testing.F) {
 			t.Fatalf("%d bytes", len(v))
 		}
 	})
+}
+
+// TestConverter: without dcm2niix the message says what to install; a dcm2niix that fails
+// or places voxels elsewhere is refused.
+func TestConverter(t *testing.T) {
+	dir := filepath.Join(shared(t, "dicom/dicom2nifti/generic/compressed_jpegls"), "001")
+	bin := t.TempDir()
+	t.Setenv("PATH", bin)
+	s := series(t, dir)
+	require.Len(t, s, 1)
+	assert.ErrorContains(t, s[0].Err, "compressed (JPEG-LS): install dcm2niix")
+	// A page's files are not on this machine, whatever is installed.
+	elsewhere := OpenSeries(os.DirFS(dir), []string{"IM-0001-0001-0001.dcm"}, Options{})
+	assert.ErrorContains(t, elsewhere[0].Err, "export the series uncompressed")
+	if runtime.GOOS == "windows" {
+		t.Skip("the stand-in for dcm2niix is a shell script")
+	}
+	volumes := t.TempDir()
+	require.NoError(t, WriteFile(filepath.Join(volumes, "a.nii"), [3]int{256, 256, 4}, Identity(), make([]float32, 256*256*4)))
+	for script, want := range map[string]string{
+		"#!/bin/sh\nexit 3\n": "exit status 3",
+		"#!/bin/sh\nexit 0\n": "0 images came out",
+		"#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\n/bin/cp " + volumes + "/a.nii \"$2/image.nii\"\n": "its voxels lie elsewhere",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(bin, converter), []byte(script), 0o755))
+		s := series(t, dir)
+		require.NoError(t, s[0].Err)
+		_, err := s[0].Image.Read(nil)
+		assert.ErrorContains(t, err, want)
+	}
 }
