@@ -140,22 +140,13 @@ type Options struct {
 	Reorient         bool          // bring the axes of volumes to RAS (x right, y front, z up) before anything else
 	Spacing          []float64     // mm a voxel to resample to, before Size; nil: the files' own
 	Dim              int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
-	FirstFrame       bool          // use the first volume of 4-D files, which are refused otherwise
-	Frame            int           // use this volume of 4-D files, from 1
+	Frame            int           // use this volume of 4-D files, from 1; 0 refuses them
 	FramesAsChannels bool          // use all volumes of 4-D files as channels
 	ZeroNonFinite    bool          // read NaN and Inf voxels as 0
 	SkipBad          bool          // leave unreadable files out instead of refusing the whole
 	Split            *SplitPlan    // nil: DefaultSplit
 	CacheBytes       int64         // samples kept in memory; 0: 1 GiB, negative: none
 	MaxBytes         int64         // largest single image as float32; 0: 2 GiB
-}
-
-// frame is the volume of 4-D files to use, 0 to refuse them.
-func (o Options) frame() int {
-	if o.FirstFrame && o.Frame == 0 {
-		return 1
-	}
-	return o.Frame
 }
 
 func (o Options) cacheBytes() int64 {
@@ -196,8 +187,8 @@ func (o Options) Validate() error {
 			return fmt.Errorf("data: spacing %v: each must be 0.001 to 10000 mm", o.Spacing)
 		}
 	}
-	if o.Frame < 0 || o.FramesAsChannels && o.frame() > 0 {
-		return fmt.Errorf("data: volume %d of 4-D files, all as channels %t: choose one from 1, or all as channels", o.frame(), o.FramesAsChannels)
+	if o.Frame < 0 || o.FramesAsChannels && o.Frame > 0 {
+		return fmt.Errorf("data: volume %d of 4-D files, all as channels %t: choose one from 1, or all as channels", o.Frame, o.FramesAsChannels)
 	}
 	if !slices.Contains([]Fit{"", FitCropOrPad, FitResize}, o.Fit) {
 		return fmt.Errorf("data: fit %q must be %q or %q", o.Fit, FitCropOrPad, FitResize)

@@ -723,7 +723,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(npz(map[string][]byte{"train_images.npy": npy("|u1", "(3, 2, 2)", make([]byte, 12)), "train_labels.npy": npy("|u1", "(3, 1)", []byte{0, 1, 0})}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, name := range []string{"x.nii", "d/x.png"} {
-			d, _, err := OpenFS(mem(map[string][]byte{name: b}), []string{strings.TrimSuffix(name, "/x.png")}, Options{MaxBytes: 1 << 20, FirstFrame: true, CacheBytes: 1 << 20, Size: nil})
+			d, _, err := OpenFS(mem(map[string][]byte{name: b}), []string{strings.TrimSuffix(name, "/x.png")}, Options{MaxBytes: 1 << 20, Frame: 1, CacheBytes: 1 << 20, Size: nil})
 			if err != nil {
 				continue
 			}

@@ -267,7 +267,7 @@ func (c *collection) list(dir string) ([]string, error) {
 }
 
 func (c *collection) volumeOptions() volume.Options {
-	return volume.Options{Frame: c.opt.frame(), FramesAsChannels: c.opt.FramesAsChannels, MaxBytes: c.opt.MaxBytes}
+	return volume.Options{Frame: c.opt.Frame, FramesAsChannels: c.opt.FramesAsChannels, MaxBytes: c.opt.MaxBytes}
 }
 
 // candidate is an image that was found, ok when it can be used.

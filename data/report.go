@@ -140,7 +140,7 @@ func (c *collection) summarise(d *dataset) {
 		if c.opt.FramesAsChannels {
 			c.note("the volumes of %d 4-D files are used as channels", frames)
 		} else {
-			c.note("of %d 4-D files only volume %d is used", frames, max(c.opt.frame(), 1))
+			c.note("of %d 4-D files only volume %d is used", frames, max(c.opt.Frame, 1))
 		}
 	}
 	if unplaced > 0 && (c.opt.Spacing != nil || c.opt.Reorient) {

@@ -24,23 +24,26 @@ type config struct {
 }
 
 type dataConfig struct {
-	Paths         []string   `toml:"paths"`
-	Size          []int      `toml:"size"`
-	Fit           string     `toml:"fit"`
-	Pad           string     `toml:"pad"`
-	Normalize     string     `toml:"normalize"`
-	FirstFrame    bool       `toml:"first_frame"`
-	ZeroNonFinite bool       `toml:"zero_nonfinite"`
-	SkipBad       bool       `toml:"skip_bad"`
-	CacheMiB      int        `toml:"cache_mib"`
-	Val           float64    `toml:"val"`
-	Test          float64    `toml:"test"`
-	SplitByOrder  bool       `toml:"split_by_order"`
-	SplitSeed     uint64     `toml:"split_seed"`
-	CropScale     [2]float64 `toml:"crop_scale"`
-	CropRatio     [2]float64 `toml:"crop_ratio"`
-	Flip          []float64  `toml:"flip"`
-	Phantoms      struct {
+	Paths            []string   `toml:"paths"`
+	Size             []int      `toml:"size"`
+	Fit              string     `toml:"fit"`
+	Pad              string     `toml:"pad"`
+	Normalize        string     `toml:"normalize"`
+	Reorient         bool       `toml:"reorient"`
+	Spacing          []float64  `toml:"spacing"`
+	Frame            int        `toml:"frame"`
+	FramesAsChannels bool       `toml:"frames_as_channels"`
+	ZeroNonFinite    bool       `toml:"zero_nonfinite"`
+	SkipBad          bool       `toml:"skip_bad"`
+	CacheMiB         int        `toml:"cache_mib"`
+	Val              float64    `toml:"val"`
+	Test             float64    `toml:"test"`
+	SplitByOrder     bool       `toml:"split_by_order"`
+	SplitSeed        uint64     `toml:"split_seed"`
+	CropScale        [2]float64 `toml:"crop_scale"`
+	CropRatio        [2]float64 `toml:"crop_ratio"`
+	Flip             []float64  `toml:"flip"`
+	Phantoms         struct {
 		Count int     `toml:"count"`
 		Size  int     `toml:"size"`
 		Noise float64 `toml:"noise"`
@@ -141,7 +144,8 @@ func (c *config) options() data.Options {
 	}
 	return data.Options{
 		Size: size, Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
-		FirstFrame: d.FirstFrame, ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
+		Reorient: d.Reorient, Spacing: d.Spacing, Frame: d.Frame, FramesAsChannels: d.FramesAsChannels,
+		ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
 		Split: &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Seed: d.SplitSeed},
 	}
 }

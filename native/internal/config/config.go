@@ -30,23 +30,26 @@ type Config struct {
 
 // Data says what is read and how it is brought to the encoder.
 type Data struct {
-	Paths         []string   `toml:"paths"`
-	Size          []int      `toml:"size"`
-	Fit           string     `toml:"fit"`
-	Pad           string     `toml:"pad"`
-	Normalize     string     `toml:"normalize"`
-	FirstFrame    bool       `toml:"first_frame"`
-	ZeroNonFinite bool       `toml:"zero_nonfinite"`
-	SkipBad       bool       `toml:"skip_bad"`
-	CacheMiB      int        `toml:"cache_mib"`
-	Val           float64    `toml:"val"`
-	Test          float64    `toml:"test"`
-	SplitByOrder  bool       `toml:"split_by_order"`
-	SplitSeed     uint64     `toml:"split_seed"`
-	CropScale     [2]float64 `toml:"crop_scale"`
-	CropRatio     [2]float64 `toml:"crop_ratio"`
-	Flip          []float64  `toml:"flip"`
-	Phantoms      Phantoms   `toml:"phantoms"`
+	Paths            []string   `toml:"paths"`
+	Size             []int      `toml:"size"`
+	Fit              string     `toml:"fit"`
+	Pad              string     `toml:"pad"`
+	Normalize        string     `toml:"normalize"`
+	Reorient         bool       `toml:"reorient"`
+	Spacing          []float64  `toml:"spacing"`
+	Frame            int        `toml:"frame"`
+	FramesAsChannels bool       `toml:"frames_as_channels"`
+	ZeroNonFinite    bool       `toml:"zero_nonfinite"`
+	SkipBad          bool       `toml:"skip_bad"`
+	CacheMiB         int        `toml:"cache_mib"`
+	Val              float64    `toml:"val"`
+	Test             float64    `toml:"test"`
+	SplitByOrder     bool       `toml:"split_by_order"`
+	SplitSeed        uint64     `toml:"split_seed"`
+	CropScale        [2]float64 `toml:"crop_scale"`
+	CropRatio        [2]float64 `toml:"crop_ratio"`
+	Flip             []float64  `toml:"flip"`
+	Phantoms         Phantoms   `toml:"phantoms"`
 }
 
 // Phantoms says which torsos the word "phantoms" stands for among the paths.
@@ -142,7 +145,8 @@ func (c *Config) Options() data.Options {
 	}
 	return data.Options{
 		Size: size, Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
-		FirstFrame: d.FirstFrame, ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
+		Reorient: d.Reorient, Spacing: d.Spacing, Frame: d.Frame, FramesAsChannels: d.FramesAsChannels,
+		ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
 		Split: &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Seed: d.SplitSeed},
 	}
 }
