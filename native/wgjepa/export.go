@@ -20,11 +20,15 @@ type weightsFlags struct {
 	prefix  string // of the flags' names
 }
 
-// add adds the flags to cmd, their names after prefix.
+// addNetwork adds the flag that takes one encoder.
+func (f *weightsFlags) addNetwork(cmd *cobra.Command, prefix string) {
+	cmd.Flags().StringVar(&f.network, prefix+"network", "", "take one encoder of the file alone: context or target")
+}
+
+// add adds the flags of what a file does not tell, their names after prefix.
 func (f *weightsFlags) add(cmd *cobra.Command, prefix string) {
 	f.prefix = prefix
 	s := cmd.Flags()
-	s.StringVar(&f.network, prefix+"network", "", "take one encoder of the file alone: context or target")
 	s.IntVar(&f.options.NumHeads, prefix+"heads", 0, "attention heads, where the file does not tell")
 	s.IntSliceVar(&f.options.ImgSize, prefix+"size", nil, "the size that it was trained at, such as 96,128, where the file does not tell")
 	s.StringVar(&f.options.PosEmbed, prefix+"positions", "", "sincos or none, where the file does not store positions")
@@ -164,6 +168,7 @@ loads it is printed.`,
 	}
 	cmd.Flags().StringVar(&layout, "layout", "", "for which program: "+strings.Join(names, ", "))
 	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "replace what is at OUT")
+	from.addNetwork(cmd, "")
 	from.add(cmd, "")
 	return cmd
 }

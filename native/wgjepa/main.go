@@ -58,7 +58,8 @@ Vulkan driver where there is none.`,
 		Example: `  wgjepa demo                                   the whole story in a few minutes
   wgjepa doctor                                 does this machine compute rightly?
   wgjepa train scans/ --out runs/scans          learn from a folder of volumes
-  wgjepa probe runs/scans                       was it worth it?`,
+  wgjepa probe runs/scans                       was it worth it?
+  wgjepa embed runs/scans scans/ --out z.npy    a row of features a sample`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -74,7 +75,7 @@ Vulkan driver where there is none.`,
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print results, warnings and errors only")
 	flags.BoolVar(&c.json, "json", false, "print results as JSON, one object a line")
 	for _, add := range []func(*console) *cobra.Command{
-		trainCommand, probeCommand, inspectCommand, exportCommand, demoCommand, masksCommand, verifyCommand, benchCommand, doctorCommand, phantomsCommand, configCommand, versionCommand,
+		trainCommand, probeCommand, embedCommand, inspectCommand, exportCommand, demoCommand, masksCommand, verifyCommand, benchCommand, doctorCommand, phantomsCommand, configCommand, versionCommand,
 	} {
 		cmd := add(c)
 		if args := cmd.Args; args != nil {

@@ -80,6 +80,7 @@ The target encoder and the predictor are the file's where it has them.`,
 	f.BoolVar(&o.overwrite, "overwrite", false, "remove the run in --out and begin anew")
 	f.BoolVar(&o.pictures, "pictures", true, "draw curves, masks and features at the end")
 	f.StringVar(&o.init, "init", "", "begin from these weights, of a run or of another program")
+	o.from.addNetwork(cmd, "init-")
 	o.from.add(cmd, "init-")
 	return cmd
 }
