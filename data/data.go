@@ -133,12 +133,12 @@ var DefaultSplit = SplitPlan{Val: 0.15, Test: 0.15}
 
 // Options of [Open]. The zero value reads images of one size as they are, z-normalised.
 type Options struct {
-	Size             []int         // (H, W) or (H, W, D) of every sample; nil: the files' own
+	Size             []int         // (H, W) or (H, W, D) of every sample; empty: the files' own
 	Fit              Fit           // how Size is reached
 	Pad              Pad           // what is outside
 	Normalize        Normalization // of intensities
 	Reorient         bool          // bring the axes of volumes to RAS (x right, y front, z up) before anything else
-	Spacing          []float64     // mm a voxel to resample to, before Size; nil: the files' own
+	Spacing          []float64     // mm a voxel to resample to, before Size; empty: the files' own
 	Dim              int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
 	Frame            int           // use this volume of 4-D files, from 1; 0 refuses them
 	FramesAsChannels bool          // use all volumes of 4-D files as channels
@@ -233,7 +233,7 @@ func (o Options) place(h volume.Header) place {
 		}
 	}
 	p.resampled = p.turned
-	if o.Spacing != nil && len(o.Spacing) == len(h.Size) {
+	if len(o.Spacing) == len(h.Size) {
 		p.resampled = transform.ResampledSize(p.turned, p.spacing, o.Spacing)
 	}
 	return p
@@ -241,7 +241,7 @@ func (o Options) place(h volume.Header) place {
 
 // resamples says that values are interpolated.
 func (p *preprocess) resamples(at place) bool {
-	return p.Spacing != nil && !slices.Equal(at.spacing, p.Spacing)
+	return len(p.Spacing) > 0 && !slices.Equal(at.spacing, p.Spacing)
 }
 
 // geometry writes src (C, stored…) to dst (C, size…).

@@ -421,7 +421,7 @@ func (c *collection) shape() ([]int, error) {
 			return nil, fmt.Errorf("data: %s has %d axes (%s), %s has %d (%s): keep images or volumes", first.name, len(first.header.Size), sizeText(first.header.Size), it.name, len(it.header.Size), sizeText(it.header.Size))
 		}
 	}
-	if c.opt.Spacing != nil {
+	if len(c.opt.Spacing) > 0 {
 		if len(c.opt.Spacing) != len(first.header.Size) {
 			return nil, fmt.Errorf("data: spacing %v has %d axes, but %s has %d", c.opt.Spacing, len(c.opt.Spacing), first.name, len(first.header.Size))
 		}
@@ -435,7 +435,7 @@ func (c *collection) shape() ([]int, error) {
 			}
 		}
 	}
-	if c.opt.Size != nil {
+	if len(c.opt.Size) > 0 {
 		if len(c.opt.Size) != len(first.header.Size) {
 			return nil, fmt.Errorf("data: size %s has %d axes, but %s has %d (%s)", sizeText(c.opt.Size), len(c.opt.Size), first.name, len(first.header.Size), sizeText(first.header.Size))
 		}

@@ -143,10 +143,10 @@ func (c *collection) summarise(d *dataset) {
 			c.note("of %d 4-D files only volume %d is used", frames, max(c.opt.Frame, 1))
 		}
 	}
-	if unplaced > 0 && (c.opt.Spacing != nil || c.opt.Reorient) {
+	if unplaced > 0 && (len(c.opt.Spacing) > 0 || c.opt.Reorient) {
 		c.note("%d samples come in formats that do not say their spacing and orientation: 1 mm and RAS are assumed", unplaced)
 	}
-	if len(r.Spacings) > 1 && c.opt.Spacing == nil {
+	if len(r.Spacings) > 1 && len(c.opt.Spacing) == 0 {
 		c.note("spacings differ: a voxel is not the same length in every file; nothing is resampled (a spacing to resample to can be set)")
 	}
 	if len(r.Orientations) > 1 && !c.opt.Reorient {
