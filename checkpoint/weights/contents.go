@@ -96,13 +96,14 @@ func readContents(r io.ReaderAt, size int64, name string) (*contents, error) {
 		if err == nil {
 			c.format = TorchZip
 		}
+	// Before pickle, whose first byte a header's length can have too.
+	case n > 8 && b[8] == '{' && binary.LittleEndian.Uint64(b) < 1<<32:
+		c, err = safetensorsContents(r, size)
 	case n > 1 && b[0] == 0x80:
 		c, err = torchContents(openLegacy(r, size))
 		if err == nil {
 			c.format = TorchLegacy
 		}
-	case n > 8 && b[8] == '{' && binary.LittleEndian.Uint64(b) < 1<<32:
-		c, err = safetensorsContents(r, size)
 	default:
 		return nil, fmt.Errorf("it is %s, not weights: give a .safetensors file, a file of torch.save (.pth, .pt, .ckpt, .pth.tar), or a folder from Hugging Face", looksLike(b))
 	}

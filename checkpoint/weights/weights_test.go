@@ -777,3 +777,25 @@ func TestAssumes(t *testing.T) {
 	_, err = LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{NumHeads: 7})
 	require.ErrorContains(t, err, "not a multiple of 7 heads")
 }
+
+// The length of a safetensors header may begin with the byte that begins a
+// pickle.
+func TestHeaderThatBeginsAsAPickle(t *testing.T) {
+	w := sample(deep)
+	var entries []checkpoint.Entry
+	for _, x := range w.Encoder {
+		entries = append(entries, checkpoint.Entry{Name: x.Name, Shape: x.Shape, Data: x.Data})
+	}
+	for n := range 512 { // one character more of a note moves the length; it is padded to eights
+		var b bytes.Buffer
+		require.NoError(t, checkpoint.Encode(&b, entries, map[string]string{"note": strings.Repeat("x", n)}))
+		if b.Bytes()[0] != 0x80 {
+			continue
+		}
+		c, err := readContents(bytes.NewReader(b.Bytes()), int64(b.Len()), "w")
+		require.NoError(t, err)
+		require.Equal(t, Safetensors, c.format)
+		return
+	}
+	t.Fatal("no header of such a length")
+}
