@@ -17,6 +17,7 @@ import (
 	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
 )
 
@@ -30,7 +31,7 @@ type session struct {
 	device  *gpu.Device
 	adapter string // that device was opened with
 
-	conf   config
+	conf   config.Config
 	ds     data.Dataset // nil until open
 	loader *data.Loader
 
@@ -143,16 +144,35 @@ func (s *session) closeDevice() {
 	}
 }
 
+// layered reads the layers of configuration in c, then its settings.
+func layered(c command) (config.Config, error) {
+	var layers []config.Text
+	for i, text := range c.Config {
+		layers = append(layers, config.Text{Name: fmt.Sprintf("config[%d]", i), TOML: []byte(text)})
+	}
+	for _, assignment := range c.Set {
+		line, err := config.Setting(assignment)
+		if err != nil {
+			return config.Config{}, err
+		}
+		layers = append(layers, line)
+	}
+	return config.Parse(layers...)
+}
+
 // open reads data and completes the configuration for them.
 func (s *session) open(c command) (any, error) {
-	conf, err := parseConfig(c.Config, c.Set)
+	conf, err := layered(c)
 	if err != nil {
 		return nil, err
 	}
 	if len(c.Paths) > 0 {
 		conf.Data.Paths = c.Paths
 	}
-	ds, report, err := conf.open()
+	if len(conf.Data.Paths) == 0 {
+		return nil, commandError("no data: name files or folders, or the word phantoms for generated volumes")
+	}
+	ds, report, err := conf.Open()
 	result := map[string]any{}
 	if report != nil {
 		result["report"], result["refused"] = report.String(), report.Refused
@@ -164,7 +184,7 @@ func (s *session) open(c command) (any, error) {
 		return nil, err
 	}
 	channels, size := ds.Shape()
-	if err := conf.complete(channels, size); err != nil {
+	if err := conf.Complete(channels, size); err != nil {
 		return nil, err
 	}
 	s.closeData()
@@ -174,7 +194,7 @@ func (s *session) open(c command) (any, error) {
 		splits[name] = len(ds.Split(name))
 	}
 	result["samples"], result["channels"], result["size"], result["classes"] = ds.Len(), channels, size, ds.Classes()
-	result["splits"], result["fingerprint"], result["config"] = splits, ds.Fingerprint(), string(conf.toml())
+	result["splits"], result["fingerprint"], result["config"] = splits, ds.Fingerprint(), string(conf.TOML())
 	return result, nil
 }
 
@@ -309,7 +329,7 @@ func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
 	if s.loader != nil {
 		s.loader.Close()
 	}
-	s.loader, err = data.NewLoader(s.ds, data.LoaderOptions{Batch: s.conf.BatchSize, Seed: s.conf.Seed, Indices: split, Augment: s.conf.augment()})
+	s.loader, err = data.NewLoader(s.ds, data.LoaderOptions{Batch: s.conf.BatchSize, Seed: s.conf.Seed, Indices: split, Augment: s.conf.Augment()})
 	if err != nil {
 		return nil, err
 	}

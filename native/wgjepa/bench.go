@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
-	"wgjepa/native/internal/config"
 )
 
 func benchCommand(c *console) *cobra.Command {

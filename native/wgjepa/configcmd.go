@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wgjepa/native/internal/config"
+	"wgjepa/internal/config"
 )
 
 func configCommand(c *console) *cobra.Command {

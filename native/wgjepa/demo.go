@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
-	"wgjepa/native/internal/config"
 )
 
 // demoConfig is the recipe of the demo.

@@ -21,9 +21,9 @@ import (
 
 	"wgjepa/checkpoint/weights"
 	"wgjepa/data"
+	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
-	"wgjepa/native/internal/config"
-	"wgjepa/native/internal/evaluate"
 )
 
 // embedOptions are the flags of embed that are not part of the configuration.

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"wgjepa/data"
+	"wgjepa/internal/config"
 	"wgjepa/model"
-	"wgjepa/native/internal/config"
 )
 
 // configFlags are the flags that stand for keys of the configuration; those

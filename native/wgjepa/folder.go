@@ -15,8 +15,8 @@ import (
 
 	"wgjepa/checkpoint"
 	"wgjepa/data"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
-	"wgjepa/native/internal/config"
 )
 
 // Files of a run's folder, besides jepa's.

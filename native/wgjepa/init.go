@@ -8,7 +8,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"wgjepa/checkpoint/weights"
-	"wgjepa/native/internal/config"
+	"wgjepa/internal/config"
 )
 
 // encoderLayer is the configuration that weights tell, as the layer beneath

@@ -10,11 +10,11 @@ import (
 	"slices"
 
 	"wgjepa/data"
+	"wgjepa/internal/config"
 	"wgjepa/internal/picture"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
 	"wgjepa/maskgen"
-	"wgjepa/native/internal/config"
 )
 
 // pictureSamples is how many samples a picture shows.

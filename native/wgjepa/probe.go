@@ -14,9 +14,9 @@ import (
 	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
-	"wgjepa/native/internal/config"
-	"wgjepa/native/internal/evaluate"
 )
 
 // probeFlags adds the flags of the probes.

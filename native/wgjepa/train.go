@@ -18,10 +18,10 @@ import (
 	"wgjepa/checkpoint/weights"
 	"wgjepa/data"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
-	"wgjepa/native/internal/config"
-	"wgjepa/native/internal/evaluate"
 )
 
 // trainOptions are the flags of train that are not part of the configuration.

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
-	"wgjepa/native/internal/config"
 )
 
 func TestQuote(t *testing.T) {

@@ -1,8 +1,9 @@
-// Package config is the TOML file of a run: the keys of jepa.Config at the top
-// and tables for what the command adds, [data] and [probe].
+// Package config is the TOML file of a run, the same for the command and for
+// wasm: the keys of jepa.Config at the top and tables for what they add, [data]
+// and [probe].
 //
-// Values come from the preset, then from a file, then from the command's flags,
-// each over the one before. What the data decide (their size and channels) and
+// Values come from the preset, then from a file, then from flags, each over the
+// one before. What the data decide (their size and channels) and
 // what nobody said is filled in by [Config.Complete].
 package config
 

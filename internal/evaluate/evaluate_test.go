@@ -9,9 +9,9 @@ import (
 
 	"wgjepa/data"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
-	"wgjepa/native/internal/config"
 )
 
 // torsos opens generated volumes with a tiny encoder.

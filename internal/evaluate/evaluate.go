@@ -26,9 +26,9 @@ import (
 
 	"wgjepa/data"
 	"wgjepa/data/phantom"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
-	"wgjepa/native/internal/config"
 )
 
 // Splits of the data, in the order in which they are read.
