@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that says whether the project is right, in one go:
 #   lint, all tests on the first GPU interface (a software one where there is no GPU),
+#   the kernel suite over the other native bindings,
 #   the race detector where goroutines meet, and a short run of every fuzz target.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -24,6 +25,9 @@ scripts/lint.sh
 
 step "tests"
 go test -count=1 -timeout 12m ./...
+
+step "bindings"
+scripts/test-bindings.sh
 
 step "race detector"
 go test -race -short -timeout 5m ./data ./internal/ref
