@@ -392,6 +392,13 @@ func labelled(x probe.Matrix, y []int) probe.Set {
 	return probe.Set{X: x.Select(rows), Y: kept}
 }
 
+// note adds what a reader should know, once.
+func (e *evaluation) note(text string) {
+	if !slices.Contains(e.result.Notes, text) {
+		e.result.Notes = append(e.result.Notes, text)
+	}
+}
+
 // choose fits a classifier, its penalty chosen on validation; where validation
 // samples cannot judge, on a part of the training samples that is held out.
 func (e *evaluation) choose(task string, training, validation probe.Set) (*probe.Choice, error) {
@@ -403,13 +410,14 @@ func (e *evaluation) choose(task string, training, validation probe.Set) (*probe
 		delete(seen, y)
 	}
 	if missing := len(seen); len(validation.Y) > 0 && missing > 0 {
-		n := fmt.Sprintf("%s: %d classes of the training samples are not among the validation samples: C was chosen on training samples held out", task, missing)
-		if !slices.Contains(e.result.Notes, n) {
-			e.result.Notes = append(e.result.Notes, n)
-		}
+		e.note(fmt.Sprintf("%s: %d classes of the training samples are not among the validation samples: C was chosen on training samples held out", task, missing))
 		validation = probe.Set{}
 	}
-	return probe.Select(training, validation, e.o.Cs, e.seed)
+	choice, err := probe.Select(training, validation, e.o.Cs, e.seed)
+	if err == nil && choice.Skipped > 0 {
+		e.note(fmt.Sprintf("%s: the fit did not converge for C = %g, so C is chosen below it", task, choice.Skipped))
+	}
+	return choice, err
 }
 
 func (e *evaluation) classes(f [2]*features) error {

@@ -7,10 +7,12 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
+// maxIterations is far more than a preconditioned convex fit takes.
+var maxIterations = 1000
+
 const (
-	memory        = 12   // pairs that approximate the Hessian
-	maxIterations = 1000 // far more than a preconditioned convex fit takes
-	maxTrials     = 30   // of one line search
+	memory    = 12 // pairs that approximate the Hessian
+	maxTrials = 30 // of one line search
 
 	// What rounding may leave when no step decreases the objective any more.
 	toleranceStuck = 1e-6
@@ -83,7 +85,7 @@ func minimize(x []float64, f func(x, g []float64) float64, precondition func(v [
 		g, gNew = gNew, g
 	}
 	if left := decrement(); left > toleranceStuck {
-		return maxIterations, fmt.Errorf("not converged after %d iterations (decrement %.1e)", maxIterations, left)
+		return maxIterations, fmt.Errorf("%w after %d iterations (decrement %.1e)", errUnconverged, maxIterations, left)
 	}
 	return maxIterations, nil
 }

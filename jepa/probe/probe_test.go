@@ -265,3 +265,25 @@ func BenchmarkLoss(b *testing.B) {
 		f.loss(f.theta, g)
 	}
 }
+
+// TestSelectLeavesOutWhatDoesNotConverge gives the weaker penalties too few
+// iterations: the choice is made among those before.
+func TestSelectLeavesOutWhatDoesNotConverge(t *testing.T) {
+	x, y := blobs(120, 20, 3, 0.5, 1)
+	iterations := 0
+	c, err := Logistic(x, y, 1e-6)
+	require.NoError(t, err)
+	iterations = c.Iterations
+	weak, err := Logistic(x, y, 100)
+	require.NoError(t, err)
+	require.Greater(t, weak.Iterations, iterations+2)
+
+	defer func(n int) { maxIterations = n }(maxIterations)
+	maxIterations = iterations + 2
+	choice, err := Select(Set{X: x, Y: y}, Set{X: x, Y: y}, []float64{100, 1e-6}, 1)
+	require.NoError(t, err)
+	require.Equal(t, 1e-6, choice.C)
+	require.Equal(t, 100.0, choice.Skipped)
+	_, err = Select(Set{X: x, Y: y}, Set{X: x, Y: y}, []float64{100}, 1)
+	require.ErrorContains(t, err, "not converged")
+}

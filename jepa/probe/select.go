@@ -25,11 +25,15 @@ var Cs = []float64{0.01, 0.1, 1, 10}
 // validation split.
 const heldOutPart = 0.2
 
+// errUnconverged is wrapped by a fit that ran out of iterations.
+var errUnconverged = errors.New("not converged")
+
 // Choice is the classifier of the C that did best on validation.
 type Choice struct {
 	*Classifier
 	Score   float64 // its validation score: AUC for two classes, balanced accuracy for more
 	HeldOut int     // training samples that were held out to choose; 0 with a validation split
+	Skipped float64 // the C from which on fits did not converge and were left out; 0: none
 }
 
 // Select fits [Logistic] on train for each of cs (nil: [Cs]) and returns the one with
@@ -54,7 +58,7 @@ func Select(train, validation Set, cs []float64, seed uint64) (*Choice, error) {
 		}
 		fitted, validation, heldOut = train.rows(keep), train.rows(out), len(out)
 	}
-	rough, score, err := choose(fitted, validation, slices.Sorted(slices.Values(cs)))
+	rough, score, skipped, err := choose(fitted, validation, slices.Sorted(slices.Values(cs)))
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +73,7 @@ func Select(train, validation Set, cs []float64, seed uint64) (*Choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Choice{c, score, heldOut}, nil
+	return &Choice{c, score, heldOut, skipped}, nil
 }
 
 func (s Set) rows(rows []int) Set {
@@ -81,20 +85,25 @@ func (s Set) rows(rows []int) Set {
 }
 
 // choose returns the rough fit that does best on validation, and its score.
-func choose(train, validation Set, cs []float64) (best *Classifier, bestScore float64, err error) {
+func choose(train, validation Set, cs []float64) (best *Classifier, bestScore, skipped float64, err error) {
 	mustMatch("Select", validation.X.Rows, len(validation.Y))
 	if err := validation.X.check(); err != nil {
-		return nil, 0, fmt.Errorf("validation: %w", err)
+		return nil, 0, 0, fmt.Errorf("validation: %w", err)
 	}
 	f, err := newFit(train.X, train.Y)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	bestLoss := 0.0
 	for _, c := range cs { // ascending: each starts from the one before
 		m, err := f.run(c, comparable)
+		if errors.Is(err, errUnconverged) && best != nil {
+			// A weaker penalty is harder still: classes that can be told apart
+			// exactly have no best weights without one.
+			return best, bestScore, c, nil
+		}
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, 0, err
 		}
 		score, loss := 0.0, 0.0
 		if len(m.Classes) == 2 {
@@ -103,7 +112,7 @@ func choose(train, validation Set, cs []float64) (best *Classifier, bestScore fl
 				positive[i] = v == m.Classes[1]
 			}
 			if score = Area(positive, m.Decision(validation.X)); math.IsNaN(score) {
-				return nil, 0, fmt.Errorf("probe: the validation samples are not of both classes %v; give a split that holds both", m.Classes)
+				return nil, 0, 0, fmt.Errorf("probe: the validation samples are not of both classes %v; give a split that holds both", m.Classes)
 			}
 		} else {
 			score = recall(validation.Y, m.Predict(validation.X))
@@ -113,7 +122,7 @@ func choose(train, validation Set, cs []float64) (best *Classifier, bestScore fl
 			best, bestScore, bestLoss = m, score, loss
 		}
 	}
-	return best, bestScore, nil
+	return best, bestScore, 0, nil
 }
 
 // recall is the balanced accuracy of any integer labels.
