@@ -70,6 +70,9 @@ func Select(train, validation Set, cs []float64, seed uint64) (*Choice, error) {
 		f.theta = slices.Concat(rough.Coef, rough.Intercept)
 	}
 	c, err := f.run(rough.C, done)
+	if errors.Is(err, errUnconverged) {
+		c, err = f.run(rough.C, comparable) // from where that ended: as exact as the fits that were compared
+	}
 	if err != nil {
 		return nil, err
 	}
