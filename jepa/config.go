@@ -125,18 +125,24 @@ func ParseConfig(text []byte) (Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("config: %w", err)
 	}
-	// weight_decay alone means a constant one, as in nidl.
+	err = c.Overlay(func() error { return DecodeTOML(text, &c) })
+	return c, err // not in one line: Go leaves open whether c is read before the call
+}
+
+// Overlay lets decode write over c, the defaults of a preset. weight_decay alone
+// then means a constant one, as in nidl, where the preset's is constant.
+func (c *Config) Overlay(decode func() error) error {
 	end, constant := c.WeightDecayEnd, c.WeightDecayEnd == c.WeightDecay
 	c.WeightDecayEnd = math.NaN()
-	if err := DecodeTOML(text, &c); err != nil {
-		return c, err
+	if err := decode(); err != nil {
+		return err
 	}
 	if math.IsNaN(c.WeightDecayEnd) {
 		if c.WeightDecayEnd = end; constant {
 			c.WeightDecayEnd = c.WeightDecay
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // TOML writes the whole config, as ParseConfig reads it.

@@ -118,7 +118,8 @@ func ReadConfig(f *checkpoint.File) (Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("jepa: %s: %w", f.Path(), err)
 	}
-	return c, c.Validate()
+	err = c.Validate() // completes c
+	return c, err
 }
 
 // ReadNote returns the Note of the trainer that wrote the file.

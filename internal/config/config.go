@@ -96,21 +96,16 @@ func Parse(layers ...Text) (Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("config: %w", err)
 	}
-	// NaN and 0 are seen through all layers: weight_decay alone means a constant
-	// one, and in_chans comes from the data.
-	end, constant := c.WeightDecayEnd, c.WeightDecayEnd == c.WeightDecay
-	c.WeightDecayEnd, c.Encoder.InChans = math.NaN(), 0
-	for _, l := range layers {
-		if err := jepa.DecodeTOML(l.TOML, &c); err != nil {
-			return c, fmt.Errorf("%s: %w", l.Name, err)
+	c.Encoder.InChans = 0 // comes from the data
+	err = c.Overlay(func() error {
+		for _, l := range layers {
+			if err := jepa.DecodeTOML(l.TOML, &c); err != nil {
+				return fmt.Errorf("%s: %w", l.Name, err)
+			}
 		}
-	}
-	if math.IsNaN(c.WeightDecayEnd) {
-		if c.WeightDecayEnd = end; constant {
-			c.WeightDecayEnd = c.WeightDecay
-		}
-	}
-	return c, nil
+		return nil
+	})
+	return c, err
 }
 
 // Default is the preset with the command's own defaults. Sizes of the encoder
