@@ -126,7 +126,7 @@ func benchOp(c *console, d *gpu.Device, name string, b gpu.Bench, seconds float6
 
 // benchStep measures a whole step of the demo's configuration.
 func benchStep(c *console, d *gpu.Device, seconds float64) error {
-	conf, err := config.Parse(config.Text{Name: "the demo's configuration", TOML: demoConfig})
+	conf, err := config.Parse(config.Demo())
 	if err != nil {
 		return err
 	}

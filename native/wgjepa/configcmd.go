@@ -31,7 +31,7 @@ preset has it; a key that does not exist is refused.`,
 			layer := config.Text{Name: name, TOML: fmt.Appendf(nil, "preset = %q\n", name)}
 			switch {
 			case name == demoConfigName:
-				layer.TOML = demoConfig
+				layer = config.Demo()
 			case !slices.Contains(presets, name):
 				return usagef("there is no preset %q: choose %s or %s", name, strings.Join(presets, ", "), demoConfigName)
 			}

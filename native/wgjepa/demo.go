@@ -1,7 +1,6 @@
 package main
 
 import (
-	_ "embed"
 	"fmt"
 	"time"
 
@@ -11,12 +10,7 @@ import (
 	"wgjepa/jepa"
 )
 
-// demoConfig is the recipe of the demo.
-//
-//go:embed demo.toml
-var demoConfig []byte
-
-// demoConfigName stands for it where a configuration is asked for.
+// demoConfigName stands for the demo's recipe where a configuration is asked for.
 const demoConfigName = "demo"
 
 func demoCommand(c *console) *cobra.Command {
@@ -34,7 +28,7 @@ masks and features. An older demo in the same folder is replaced.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			start := time.Now()
-			layers, err := flags.over([]config.Text{{Name: "the demo's configuration", TOML: demoConfig}})
+			layers, err := flags.over([]config.Text{config.Demo()})
 			if err != nil {
 				return err
 			}

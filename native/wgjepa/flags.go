@@ -65,7 +65,7 @@ func (f *configFlags) layers() ([]config.Text, error) {
 	switch f.file {
 	case "":
 	case demoConfigName:
-		layers = append(layers, config.Text{Name: "the demo's configuration", TOML: demoConfig})
+		layers = append(layers, config.Demo())
 	default:
 		text, err := os.ReadFile(f.file)
 		if err != nil {

@@ -64,7 +64,7 @@ func TestMetricsAreCut(t *testing.T) {
 }
 
 func demo(t *testing.T) config.Config {
-	c, err := config.Parse(config.Text{Name: "demo", TOML: demoConfig})
+	c, err := config.Parse(config.Demo())
 	require.NoError(t, err)
 	require.NoError(t, c.Complete(1, []int{24, 24, 24}))
 	return c
