@@ -20,7 +20,7 @@ var Table = []Op{
 	matmul, matmulNT, matmulTN, linear, linearGELU, linearGradWeight, linearGradBias,
 	attention, attentionGrad,
 	layerNorm, layerNormGradient, layerNormGradientParams, qkNorm,
-	patches, tokens, predictorTokens, loss, pool,
+	patches, tokens, predictorTokens, loss, crossEntropy, pool,
 	optimizer, vicreg, sigreg, health,
 }
 
