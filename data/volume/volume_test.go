@@ -11,6 +11,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -634,4 +635,26 @@ func checkRead(t *testing.T, fsys fs.FS, name string) {
 	if v, err := m.Read(nil); err == nil && len(v) != h.Len() {
 		t.Fatalf("%d values for %+v", len(v), h)
 	}
+}
+
+// TestWriteChannels: several volumes are one 4-D file, read back as channels.
+func TestWriteChannels(t *testing.T) {
+	size := [3]int{3, 4, 2}
+	values := make([]float32, 2*24)
+	for i := range values {
+		values[i] = float32(i) / 7
+	}
+	affine := [4][4]float64{{0, -2, 0, 10}, {0, 0, 1.25, -4}, {-1.5, 0, 0, 9}, {0, 0, 0, 1}}
+	name := filepath.Join(t.TempDir(), "a.nii.gz")
+	require.NoError(t, WriteChannelsFile(name, 2, size, affine, values))
+	m, err := Open(OS, name, Options{FramesAsChannels: true})
+	require.NoError(t, err)
+	h := m.Header()
+	require.Equal(t, []int{3, 4, 2}, h.Size)
+	require.Equal(t, 2, h.Channels)
+	require.Equal(t, affine, h.Affine)
+	got, err := m.Read(nil)
+	require.NoError(t, err)
+	require.Equal(t, values, got)
+	require.ErrorContains(t, WriteChannels(io.Discard, 1<<15, [3]int{1, 1, 1}, affine, make([]float32, 1<<15)), "length 32768")
 }

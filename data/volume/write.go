@@ -15,14 +15,24 @@ import (
 // WriteNIfTI writes one volume (H, W, D), row-major, as NIfTI-1 with its affine
 // (as sform, code 1 "scanner"; the spacings are the affine's).
 func WriteNIfTI[T uint8 | float32](w io.Writer, size [3]int, affine [4][4]float64, values []T) error {
-	for _, s := range size {
+	return WriteChannels(w, 1, size, affine, values)
+}
+
+// WriteChannels is [WriteNIfTI] of several volumes (C, H, W, D): a 4-D file whose last
+// axis are the channels.
+func WriteChannels[T uint8 | float32](w io.Writer, channels int, size [3]int, affine [4][4]float64, values []T) error {
+	for _, s := range append(size[:], channels) {
 		if s < 1 || s > math.MaxInt16 {
 			return fmt.Errorf("volume: NIfTI-1 cannot hold an axis of length %d (1 to 32767)", s)
 		}
 	}
 	nx, ny, nz := size[0], size[1], size[2]
-	if len(values) != nx*ny*nz {
-		panic(fmt.Sprintf("volume: WriteNIfTI: %d values for size %v", len(values), size))
+	if len(values) != channels*nx*ny*nz {
+		panic(fmt.Sprintf("volume: WriteNIfTI: %d values for %d channels of size %v", len(values), channels, size))
+	}
+	axes := 3
+	if channels > 1 {
+		axes = 4
 	}
 	var h [niftiHeaderSize + 4]byte
 	le := binary.LittleEndian
@@ -33,7 +43,7 @@ func WriteNIfTI[T uint8 | float32](w io.Writer, size [3]int, affine [4][4]float6
 	}
 	le.PutUint32(h[:], niftiHeaderSize)
 	h[38] = 'r' // "regular", kept for Analyze readers
-	for i, d := range []int{3, nx, ny, nz, 1, 1, 1, 1} {
+	for i, d := range []int{axes, nx, ny, nz, channels, 1, 1, 1} {
 		le.PutUint16(h[offDim+2*i:], uint16(d))
 	}
 	le.PutUint16(h[offDatatype:], uint16(code))
@@ -42,6 +52,7 @@ func WriteNIfTI[T uint8 | float32](w io.Writer, size [3]int, affine [4][4]float6
 	for i, s := range spacing(affine, 3) {
 		float(offPixdim+4+4*i, s)
 	}
+	float(offPixdim+16, 1)
 	float(offVoxOffset, niftiHeaderSize+4)
 	float(offSclSlope, 1)
 	h[offXYZTUnits] = 2 // mm
@@ -54,22 +65,25 @@ func WriteNIfTI[T uint8 | float32](w io.Writer, size [3]int, affine [4][4]float6
 	copy(h[offMagic:], "n+1\x00")
 	b := bufio.NewWriterSize(w, 1<<16)
 	b.Write(h[:])
-	switch v := any(values).(type) {
-	case []uint8:
-		for z := range nz {
-			for y := range ny {
-				for x := range nx {
-					b.WriteByte(v[(x*ny+y)*nz+z])
+	for c := range channels {
+		v := values[c*nx*ny*nz : (c+1)*nx*ny*nz]
+		switch v := any(v).(type) {
+		case []uint8:
+			for z := range nz {
+				for y := range ny {
+					for x := range nx {
+						b.WriteByte(v[(x*ny+y)*nz+z])
+					}
 				}
 			}
-		}
-	case []float32:
-		var p [4]byte
-		for z := range nz {
-			for y := range ny {
-				for x := range nx {
-					le.PutUint32(p[:], math.Float32bits(v[(x*ny+y)*nz+z]))
-					b.Write(p[:])
+		case []float32:
+			var p [4]byte
+			for z := range nz {
+				for y := range ny {
+					for x := range nx {
+						le.PutUint32(p[:], math.Float32bits(v[(x*ny+y)*nz+z]))
+						b.Write(p[:])
+					}
 				}
 			}
 		}
@@ -79,7 +93,12 @@ func WriteNIfTI[T uint8 | float32](w io.Writer, size [3]int, affine [4][4]float6
 
 // WriteFile writes one volume as NIfTI-1, compressed where the name ends in .gz.
 // The file appears under its name only when it is complete.
-func WriteFile[T uint8 | float32](name string, size [3]int, affine [4][4]float64, values []T) (err error) {
+func WriteFile[T uint8 | float32](name string, size [3]int, affine [4][4]float64, values []T) error {
+	return WriteChannelsFile(name, 1, size, affine, values)
+}
+
+// WriteChannelsFile is [WriteFile] of several volumes (C, H, W, D), as [WriteChannels] writes them.
+func WriteChannelsFile[T uint8 | float32](name string, channels int, size [3]int, affine [4][4]float64, values []T) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), ".part-*")
 	if err != nil {
 		return fmt.Errorf("volume: %w", err)
@@ -93,13 +112,13 @@ func WriteFile[T uint8 | float32](name string, size [3]int, affine [4][4]float64
 	}()
 	if strings.HasSuffix(name, ".gz") {
 		z, _ := gzip.NewWriterLevel(f, gzip.BestSpeed)
-		if err := WriteNIfTI(z, size, affine, values); err != nil {
+		if err := WriteChannels(z, channels, size, affine, values); err != nil {
 			return err
 		}
 		if err := z.Close(); err != nil {
 			return err
 		}
-	} else if err := WriteNIfTI(f, size, affine, values); err != nil {
+	} else if err := WriteChannels(f, channels, size, affine, values); err != nil {
 		return err
 	}
 	if err := f.Chmod(0o644); err != nil {
