@@ -55,22 +55,22 @@ type namedTensor struct {
 	value gpu.Tensor
 }
 
-// entries reads tensors from the device: float64 from the cpu driver, which
+// readEntries reads tensors from a device: float64 from the cpu driver, which
 // computes in it, float32 from a GPU.
-func (t *Trainer) entries(list []namedTensor, exact bool) ([]checkpoint.Entry, error) {
+func readEntries(d *gpu.Device, list []namedTensor, exact bool) ([]checkpoint.Entry, error) {
 	entries := make([]checkpoint.Entry, len(list))
 	for i, n := range list {
 		entries[i] = checkpoint.Entry{Name: n.name, Shape: n.shape}
 		if exact {
 			data := make([]float64, n.value.Len())
-			if err := t.device.ReadFloat64(n.value, data); err != nil {
+			if err := d.ReadFloat64(n.value, data); err != nil {
 				return nil, err
 			}
 			entries[i].Data = data
 			continue
 		}
 		data := make([]float32, n.value.Len())
-		if err := t.device.Read(n.value, data); err != nil {
+		if err := d.Read(n.value, data); err != nil {
 			return nil, err
 		}
 		entries[i].Data = data
@@ -85,7 +85,7 @@ func (t *Trainer) Save(path, fingerprint string) error {
 	if t.step%t.Config.AccumulateGradBatches != 0 {
 		panic("jepa: Save within an accumulation of gradients")
 	}
-	entries, err := t.entries(t.tensors(true), t.device.Info().Kind == gpu.Twins)
+	entries, err := readEntries(t.device, t.tensors(true), t.device.Info().Kind == gpu.Twins)
 	if err != nil {
 		return fmt.Errorf("jepa: save: %w", err)
 	}
@@ -98,7 +98,7 @@ func (t *Trainer) Save(path, fingerprint string) error {
 // Export writes the three networks' weights in float32 to path, with the
 // configuration that they belong to.
 func (t *Trainer) Export(path string) error {
-	entries, err := t.entries(t.tensors(false), false)
+	entries, err := readEntries(t.device, t.tensors(false), false)
 	if err != nil {
 		return fmt.Errorf("jepa: export: %w", err)
 	}

@@ -26,12 +26,16 @@ const requests = [
   { forceFallbackAdapter: true },
 ];
 
-const usage = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 };
+const usage = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128, queryResolve: 512 };
 const visibleToCompute = 4;
 
 // Words of one dispatch in the plan: pipeline, bind group, offset of its
 // parameters, workgroups along three axes.
 const opWords = 6;
+
+// profiled is how many dispatches are timed in one submission: a query set has
+// two timestamps of each.
+const profiled = 2048;
 
 // maxInFlight is how many submissions the host may be ahead of the device. It
 // is small, so that a command to stop is heard soon.
@@ -66,7 +70,7 @@ class Failure extends Error {
 
 // A buffer beyond the limit is no memory that could be had, whatever kind of
 // error it is told as.
-const memoryRE = /out of memory|not enough memory|maximum buffer size|maxBufferSize/i;
+const memoryRE = /out of memory|not enough memory|max(imum)? ?buffer ?size/i;
 
 function asFailure(e) {
   if (e instanceof Failure) return e;
@@ -221,6 +225,57 @@ class Device {
     }
   }
 
+  // profile replays plan dispatch by dispatch and puts the seconds of each into
+  // seconds: by timestamps, each dispatch in a pass of its own, where the device
+  // has them, else by waiting for each. It returns whether it was timestamps.
+  async profile(plan, params, seconds) {
+    await this.guard(() => this.queue.writeBuffer(this.uniform, 0, params));
+    const pass = (encoder, i, stamps) => {
+      const p = encoder.beginComputePass(stamps);
+      replay(p, plan.subarray(i * opWords, (i + 1) * opWords), this.pipelines, this.groups);
+      p.end();
+    };
+    if (!this.device.features.has("timestamp-query")) {
+      await this.queue.onSubmittedWorkDone();
+      for (let i = 0; i < seconds.length; i++) {
+        const start = performance.now();
+        await this.guard(() => {
+          const encoder = this.device.createCommandEncoder();
+          pass(encoder, i);
+          this.queue.submit([encoder.finish()]);
+        });
+        const done = this.queue.onSubmittedWorkDone();
+        if (waitsInCall) seconds[i] = (performance.now() - start) / 1e3;
+        await done;
+        if (!waitsInCall) seconds[i] = (performance.now() - start) / 1e3;
+      }
+      return false;
+    }
+    const querySet = this.device.createQuerySet({ type: "timestamp", count: 2 * profiled });
+    const ticks = await this.createBuffer("timestamps", 16 * profiled, usage.queryResolve | usage.copySrc);
+    try {
+      for (let first = 0; first < seconds.length; first += profiled) {
+        const n = Math.min(profiled, seconds.length - first);
+        await this.guard(() => {
+          const encoder = this.device.createCommandEncoder();
+          for (let i = 0; i < n; i++) {
+            pass(encoder, first + i, { timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
+          }
+          encoder.resolveQuerySet(querySet, 0, 2 * n, ticks, 0);
+          this.queue.submit([encoder.finish()]);
+        });
+        await this.read(ticks, 0, 16 * n, (range) => {
+          const t = new BigUint64Array(range);
+          for (let i = 0; i < n; i++) seconds[first + i] = Number(t[2 * i + 1] - t[2 * i]) / 1e9;
+        });
+      }
+    } finally {
+      querySet.destroy();
+      ticks.destroy();
+    }
+    return true;
+  }
+
   // room waits until another submission may be made.
   async room() {
     if (waitsInCall) {
@@ -348,6 +403,7 @@ export function webgpu(gpu) {
   const encoder = new TextEncoder(), decoder = new TextDecoder();
   let text = new Uint8Array(0);
   let infos = "[]";
+  let profiledByStamps = false; // by the last profile
 
   const string = (at, length) => decoder.decode(new Uint8Array(memory.buffer, at, length));
   const say = (message) => { text = encoder.encode(message); };
@@ -447,6 +503,16 @@ export function webgpu(gpu) {
     submit: (token, planAt, ops, paramsAt, paramsLength) => now(() => {
       devices.get(token).submit(new Uint32Array(memory.buffer, planAt, ops * opWords), new Uint8Array(memory.buffer, paramsAt, paramsLength));
     }),
+    // The program sleeps until it is woken, but its memory may move when it grows.
+    profile: (token, planAt, ops, paramsAt, paramsLength, secondsAt) => {
+      const plan = new Uint32Array(memory.buffer, planAt, ops * opWords).slice(), params = new Uint8Array(memory.buffer, paramsAt, paramsLength).slice();
+      later(token, async () => {
+        const seconds = new Float64Array(ops);
+        profiledByStamps = await devices.get(token).profile(plan, params, seconds);
+        new Float64Array(memory.buffer, secondsAt, ops).set(seconds);
+      });
+    },
+    profile_stamped: () => (profiledByStamps ? 1 : 0),
     replay_seconds: (token) => devices.get(token).replaySeconds,
     replayed: (token) => devices.get(token).replayed,
   };

@@ -1,0 +1,6 @@
+// assets.js: the names under which the bundler (tools/page) put what the page
+// loads by itself.
+
+export const worker = ASSETS.worker;
+export const wasm = ASSETS.wasm;
+export const version = ASSETS.version;

@@ -1,0 +1,91 @@
+// probe.js: the table trained | untrained, and what it means in a sentence.
+
+import { $, el } from "./dom.js";
+import { count, plain } from "./words.js";
+
+/**
+ * @typedef {{value: number|null, low: number|null, high: number|null}} Interval
+ * @typedef {{metric: string, trained: Interval, untrained: Interval, difference: Interval, position_only?: Interval}} Score
+ * @typedef {{task: string, classes?: string[], samples: number[], chosen: number[], scores: Score[], note?: string, regression?: boolean}} Task
+ */
+
+const questions = {
+  class: "Which class is a sample?",
+  dense: "Which label has a patch?",
+  volume: "How large is what is labelled?",
+};
+
+const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(3)}`;
+
+/** @param {Interval} i @param {boolean} sign */
+function interval(i, sign = false) {
+  if (i.value == null) return ["–"];
+  const f = sign ? signed : (/** @type {number} */ v) => v.toFixed(3).replace("-", "−");
+  return [f(i.value), " ", el("span", { class: "range" }, i.low == null ? "" : `(${f(i.low)} to ${f(i.high)})`)];
+}
+
+/** @param {Interval} d 1: surely better, −1: surely worse, 0: cannot be told */
+const verdict = (d) => (d.low == null || d.high == null ? 0 : d.low > 0 ? 1 : d.high < 0 ? -1 : 0);
+
+// whisker draws a difference with its interval around zero.
+/** @param {Interval} d @param {number} reach */
+function whisker(d, reach) {
+  if (d.value == null || d.low == null || d.high == null) return "";
+  const x = (/** @type {number} */ v) => 60 + 56 * Math.max(-1, Math.min(1, v / reach));
+  return el("svg", { viewBox: "0 0 120 14", class: `whisker v${verdict(d)}`, "aria-hidden": "true" },
+    el("line", { x1: 60, x2: 60, y1: 0, y2: 14, class: "zero" }),
+    el("line", { x1: x(d.low), x2: x(d.high), y1: 7, y2: 7 }),
+    el("line", { x1: x(d.low), x2: x(d.low), y1: 4, y2: 10 }), el("line", { x1: x(d.high), x2: x(d.high), y1: 4, y2: 10 }),
+    el("circle", { cx: x(d.value), cy: 7, r: 3.2 }));
+}
+
+// sentence says of the first score that decides a task what it means.
+/** @param {Task} t */
+function sentence(t) {
+  const s = t.scores.find((s) => /balanced|dice.*mean|mean.*dice|r2|r²/i.test(s.metric)) ?? t.scores[0];
+  const d = s.difference, what = `${s.metric} ${s.trained.value?.toFixed(3).replace("-", "−") ?? "–"}`;
+  if (d.value == null || d.low == null || d.high == null) return `${what}; a difference to the untrained encoder cannot be computed from so few samples.`;
+  const spread = ((d.high - d.low) / 2).toFixed(3), v = verdict(d);
+  if (v > 0) return `Better than untrained by ${d.value.toFixed(3)} ± ${spread} (${what}).`;
+  if (v < 0) return `Worse than untrained by ${(-d.value).toFixed(3)} ± ${spread} (${what}): training has not helped here yet.`;
+  return `Not distinguishable from untrained: a difference of ${signed(d.value)} ± ${spread} (${what}).`;
+}
+
+/** @param {Task} t */
+function table(t) {
+  const prior = t.scores.some((s) => s.position_only);
+  const units = t.task === "dense" ? "volumes" : "samples";
+  const reach = Math.max(0.05, ...t.scores.flatMap((s) => [Math.abs(s.difference.low ?? 0), Math.abs(s.difference.high ?? 0)]));
+  const head = ["", "Trained", "Untrained", "Trained − untrained", ...(prior ? ["Position only"] : [])];
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": questions[t.task] ?? t.task },
+    el("table", { class: "figures" },
+      el("caption", {}, el("strong", {}, questions[t.task] ?? t.task), " ", el("span", { class: `verdict v${verdict(t.scores[0].difference)}` }, sentence(t)),
+        el("small", {}, `${t.classes?.length ? `${t.classes.length} classes; ` : ""}${t.samples[0]} training, ${t.samples[1]} validation, ${t.samples[2]} test ${units}${t.note ? `; ${t.note}` : ""}`)),
+      el("thead", {}, el("tr", {}, ...head.map((h) => el(h ? "th" : "td", h ? { scope: "col" } : {}, h)))),
+      el("tbody", {}, ...t.scores.map((s) => el("tr", {},
+        el("th", { scope: "row" }, s.metric),
+        el("td", {}, ...interval(s.trained)), el("td", {}, ...interval(s.untrained)),
+        el("td", { class: "difference" }, ...interval(s.difference, true), verdict(s.difference) ? el("abbr", { title: "the interval does not hold 0" }, "*") : "", whisker(s.difference, reach)),
+        ...(prior ? [el("td", {}, ...(s.position_only ? interval(s.position_only) : [""]))] : []))))));
+}
+
+/** @param {{tasks: Task[]|null, health?: {rankme: number[], feature_std: number[]}, notes?: string[]}} r @param {number|null} step */
+export function showProbe(r, step) {
+  const tasks = (r.tasks ?? []).filter((t) => t.scores?.length);
+  const parts = /** @type {Node[]} */ (tasks.map(table));
+  if (tasks.length) parts.push(el("p", { class: "hint" }, "On test samples that training did not see, with 95 % bootstrap intervals. * marks a difference whose interval does not hold 0."));
+  if (r.health?.rankme?.every(Number.isFinite)) {
+    const [a, b] = r.health.rankme;
+    parts.push(el("p", { class: "hint" }, `RankMe of the test samples’ features: ${a.toFixed(1)} trained, ${b.toFixed(1)} untrained.`));
+  }
+  for (const note of r.notes ?? []) parts.push(el("p", { class: "hint" }, plain(note)));
+  $("probe-table").replaceChildren(...parts);
+  const at = step == null ? "" : `After ${count(step, "update")}: `;
+  $("probe-says").textContent = tasks.length ? at + tasks.map((t) => `${questions[t.task] ?? t.task} ${sentence(t)}`).join(" ")
+    : "These data have no labels, so there is nothing to ask the features. Labels come from a .csv (file,label), from sub-folders of pictures, from a folder labels/ beside images/, or from an .npz.";
+}
+
+export function clearProbe() {
+  $("probe-table").replaceChildren();
+  $("probe-says").textContent = "The probe freezes the encoder and asks its features for your labels, beside the same encoder untrained.";
+}

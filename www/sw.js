@@ -1,0 +1,77 @@
+// sw.js: the service worker. It keeps the whole page in the browser, so that it
+// starts without a network, and answers for it from there alone.
+//
+// The bundler puts in VERSION and two lists of names with their digests: FILES,
+// kept at once, and LAZY, kept when first asked for. The browser holds what it
+// fetches to the digests: a file that a host changed is not taken, nor is half
+// of a new version.
+//
+// A new version waits until the page says { activate: true }: it never changes
+// a page at work. The files of older versions stay while a page of theirs is
+// open (www/storage.js holds a lock with their name).
+
+const prefix = "wgjepa-";
+const cacheName = prefix + VERSION;
+const scope = new URL(self.registration.scope);
+
+// nameOf is the name of a file in the lists that a URL stands for, "" for others.
+function nameOf(url) {
+  if (url.origin !== scope.origin || !url.pathname.startsWith(scope.pathname)) return "";
+  const name = url.pathname.slice(scope.pathname.length);
+  return name === "" || name === "index.html" ? "./" : name;
+}
+
+async function keep(name, integrity) {
+  const url = new URL(name, scope);
+  const response = await fetch(url, { integrity, cache: "no-cache", credentials: "same-origin" });
+  if (!response.ok) throw new Error(`${url.pathname}: ${response.status}`);
+  await (await caches.open(cacheName)).put(url, response.clone());
+  return response;
+}
+
+async function install() {
+  const cache = await caches.open(cacheName);
+  await Promise.all(Object.entries(FILES).map(async ([name, integrity]) => {
+    if (!(await cache.match(new URL(name, scope)))) await keep(name, integrity);
+  }));
+}
+
+// tidy removes the files of versions that no page uses any more.
+async function tidy() {
+  const { held } = await navigator.locks.query();
+  const used = new Set([cacheName, ...held.map((lock) => lock.name)]);
+  for (const name of await caches.keys()) {
+    if (name.startsWith(prefix) && !used.has(name)) await caches.delete(name);
+  }
+}
+
+async function answer(name) {
+  const url = new URL(name, scope);
+  const own = await (await caches.open(cacheName)).match(url);
+  if (own) return own;
+  if (name in FILES) return keep(name, FILES[name]); // the browser cleared it away
+  if (name in LAZY) return keep(name, LAZY[name]);
+  // A page of an older version that is still open: its names are its own.
+  return (await caches.match(url)) ?? new Response(`${name} is not a file of this page`, { status: 404 });
+}
+
+self.addEventListener("install", (event) => event.waitUntil(install()));
+
+self.addEventListener("activate", (event) => event.waitUntil(tidy().then(() => self.clients.claim())));
+
+self.addEventListener("message", (event) => {
+  if (event.data?.activate) event.waitUntil(self.skipWaiting());
+});
+
+self.addEventListener("fetch", (event) => {
+  const url = new URL(event.request.url);
+  const name = nameOf(url);
+  if (event.request.method === "GET" && name !== "") {
+    // Another page of the same host, below this one, is none of our concern.
+    if (event.request.mode === "navigate" && !(name in FILES)) return;
+    event.respondWith(answer(name));
+  } else {
+    // The page asks nobody else for anything.
+    event.respondWith(Response.error());
+  }
+});

@@ -1,0 +1,57 @@
+// words.js: figures and messages as people read them.
+
+/** @param {number} n */
+export function bytes(n) {
+  for (const unit of ["bytes", "KiB", "MiB", "GiB"]) {
+    if (n < 1024 || unit === "GiB") return `${n < 10 && unit !== "bytes" ? n.toFixed(1) : Math.round(n)} ${unit}`;
+    n /= 1024;
+  }
+}
+
+/** @param {number} n @param {string} thing */
+export const count = (n, thing) => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
+
+// duration rounds as one speaks of time that is left.
+/** @param {number} seconds */
+export function duration(seconds) {
+  if (!(seconds >= 0)) return "an unknown time";
+  if (seconds < 8) return "a few seconds";
+  if (seconds < 50) return `${Math.round(seconds / 5) * 5} seconds`;
+  if (seconds < 90) return "a minute";
+  if (seconds < 3300) return count(Math.round(seconds / 60), "minute");
+  const quarters = Math.round(seconds / 900) / 4;
+  if (quarters < 36) return quarters === 1 ? "an hour" : `${quarters} hours`;
+  return count(Math.round(seconds / 86400) || 1, "day");
+}
+
+/** @param {number} time milliseconds since the epoch */
+export function ago(time) {
+  const seconds = (Date.now() - time) / 1000;
+  return seconds < 8 ? "just now" : `${duration(seconds)} ago`;
+}
+
+// figure writes a number with three digits that count.
+/** @param {number|null|undefined} v */
+export function figure(v) {
+  if (v == null || !Number.isFinite(v) || Math.abs(v) > 1e300) return "–";
+  if (v !== 0 && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5)) return v.toExponential(1).replace("e", " · 10^").replace("^+", "^");
+  return String(+v.toPrecision(3));
+}
+
+/** @param {number[]|undefined|null} size */
+export const shape = (size) => (size?.length ? size.join(" × ") : "–");
+
+/** @param {number[]|undefined|null} spacing */
+export const spacing = (spacing) => (spacing?.length ? `${spacing.map((s) => +s.toPrecision(3)).join(" × ")} mm` : "–");
+
+// plain makes a program's message a sentence: without the names of packages in
+// front and the folders that only the program knows.
+/** @param {string|Error} message */
+export function plain(message) {
+  let s = String(message instanceof Error ? message.message : message).trim();
+  s = s.replace(/^(?:(?:data|config|jepa|gpu|volume|numpy|checkpoint|evaluate|probe): )+/, "");
+  s = s.replaceAll(/config\[\d+\]: (?:config: )?/g, "").replaceAll(/\/runs\/[^/\s]+\/data\//g, "").replaceAll("/data/", "").replaceAll(/\/in\//g, "");
+  if (s === "") return "Something went wrong, and the program did not say what.";
+  s = s[0].toUpperCase() + s.slice(1);
+  return /[.!?…]$/.test(s) ? s : `${s}.`;
+}
