@@ -23,19 +23,20 @@ func TestProfile(t *testing.T) {
 		e.Fill(x, 2)
 		e.Fill(y, 3)
 		e.Copy(y, x)
-		seconds, err := e.Profile()
+		profile, err := e.Profile()
 		require.NoError(t, err)
-		require.Contains(t, seconds, "fill")
-		require.Len(t, seconds, 2)
-		for name, s := range seconds {
+		require.NotEmpty(t, profile.Clock)
+		require.Contains(t, profile.Seconds, "fill")
+		require.Len(t, profile.Seconds, 2)
+		for name, s := range profile.Seconds {
 			require.GreaterOrEqual(t, s, 0.0, name)
 		}
 		got := make([]float32, 100)
 		require.NoError(t, d.Read(y, got))
 		require.Equal(t, float32(2), got[99])
-		seconds, err = d.Begin().Profile()
+		profile, err = d.Begin().Profile()
 		require.NoError(t, err)
-		require.Empty(t, seconds, "the encoder was emptied")
+		require.Empty(t, profile.Seconds, "the encoder was emptied")
 	}
 	_, err = Estimate(cpu.Info()).Begin().Profile()
 	require.ErrorContains(t, err, "cannot be profiled")

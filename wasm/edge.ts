@@ -4,6 +4,7 @@
 //	deno run --allow-read --allow-write wasm/edge.ts embed DATA… --weights FILE --out FILE
 //	deno run --allow-read wasm/edge.ts verify FILE…
 //	deno run --allow-read wasm/edge.ts doctor
+//	deno run --allow-read wasm/edge.ts bench
 //
 // It needs leave to read data and write results, and none for the network.
 // scripts/wasm.sh builds what it runs.
@@ -20,6 +21,7 @@ const usage = `usage: deno run --allow-read --allow-write wasm/edge.ts COMMAND
   embed DATA…    --weights FILE --out FILE.npy [--encoder context_encoder|target_encoder] [--split train|val|test]
   verify FILE…   replay golden cases of the reference
   doctor         hold every kernel to its twin [--only operation]…
+  bench          measure kernels and a whole step [--only operation]… [--seconds N]
 
 DATA are files or folders, or the word phantoms for generated volumes. With all:
 --adapter NAME chooses the adapter, --json prints one object a line.`;
@@ -40,6 +42,7 @@ const { values: o, positionals } = parseArgs({
     weights: { type: "string", default: "" },
     encoder: { type: "string", default: "" },
     split: { type: "string", default: "" },
+    seconds: { type: "string", default: "0.5" },
     only: { type: "string", multiple: true, default: [] },
   },
 });
@@ -145,7 +148,12 @@ async function doctor(client: Client) {
   return r.failed.length ? 1 : 0;
 }
 
-const commands: Record<string, (c: Client) => Promise<number>> = { train, embed, verify, doctor };
+async function bench(client: Client) {
+  await client.request("bench", { adapter: o.adapter, only: o.only, seconds: Number(o.seconds) }, (e: Any) => say(e.row, e.text));
+  return 0;
+}
+
+const commands: Record<string, (c: Client) => Promise<number>> = { train, embed, verify, doctor, bench };
 
 if (o.help || !(command in commands)) {
   (o.help ? console.log : console.error)(usage);

@@ -51,6 +51,9 @@
 //	verify    {"paths", "adapter"}: replays golden cases. → {"cases": […]}
 //	doctor    {"only": [operation, …], "adapter"}: holds kernels to their twins,
 //	          "progress" {"case", "error" (of its bound)}. → {"cases", "failed": […]}
+//	bench     {"only": [operation or "step", …], "seconds": of each, "adapter"}:
+//	          measures as the native command does, "progress" {"row", "text"}.
+//	          → {"rows", "adapter"}
 //
 // adapter is as in gpu.Open. While a training runs, pause, resume, stop, save
 // and embed are heard after the update at hand; other commands are refused.
@@ -84,6 +87,7 @@ type command struct {
 	CheckpointEvery int      `json:"checkpoint_every"`
 	StatsMS         int      `json:"stats_ms"`
 	Only            []string `json:"only"`
+	Seconds         float64  `json:"seconds"`
 }
 
 // event is any event; fields holds what belongs to its kind.

@@ -114,6 +114,8 @@ func (s *session) try(c command) (result any, err error) {
 		return s.embed(c)
 	case "verify":
 		return s.verify(c)
+	case "bench":
+		return s.benchmark(c)
 	case "doctor":
 		return s.doctor(c)
 	case "pause", "resume", "stop":

@@ -76,6 +76,12 @@ func glueDrop(token, id uint32)
 //go:wasmimport wgjepa_gpu submit
 func glueSubmit(token uint32, plan unsafe.Pointer, ops uint32, params unsafe.Pointer, size uint32) int32
 
+//go:wasmimport wgjepa_gpu profile
+func glueProfile(token uint32, plan unsafe.Pointer, ops uint32, params unsafe.Pointer, size uint32, seconds unsafe.Pointer)
+
+//go:wasmimport wgjepa_gpu profile_stamped
+func glueProfileStamped() int32
+
 //go:wasmimport wgjepa_gpu replay_seconds
 func glueReplaySeconds(token uint32) float64
 

@@ -147,6 +147,17 @@ func (d *Device) Submit(p *driver.Plan) error {
 			return err
 		}
 	}
+	if err := d.lower(p); err != nil {
+		return err
+	}
+	if err := failed(glueSubmit(d.token, unsafe.Pointer(&d.plan[0]), uint32(len(p.Ops)), unsafe.Pointer(unsafe.SliceData(d.params)), uint32(len(d.params)))); err != nil {
+		return err
+	}
+	return d.ready()
+}
+
+// lower writes p as driver.js reads it into d.plan and d.params.
+func (d *Device) lower(p *driver.Plan) error {
 	if err := d.pack(p); err != nil {
 		return err
 	}
@@ -161,8 +172,30 @@ func (d *Device) Submit(p *driver.Plan) error {
 		d.plan = append(d.plan, uint32(op.Program.ID), g.id, uint32(at), op.Groups[0], op.Groups[1], op.Groups[2])
 		at += d.stride(op.Program)
 	}
-	if err := failed(glueSubmit(d.token, unsafe.Pointer(&d.plan[0]), uint32(len(p.Ops)), unsafe.Pointer(unsafe.SliceData(d.params)), uint32(len(d.params)))); err != nil {
-		return err
+	return nil
+}
+
+// Profile times each dispatch: by timestamps where the device has them, else by
+// waiting for each. Browsers make timestamps coarse, to 0.1 ms at times.
+func (d *Device) Profile(p *driver.Plan, add func(*driver.Program, float64)) (stamped bool, err error) {
+	if err := d.ready(); err != nil || len(p.Ops) == 0 {
+		return false, err
 	}
-	return d.ready()
+	if err := d.check(p); err != nil {
+		return false, err
+	}
+	if err := d.lower(p); err != nil {
+		return false, err
+	}
+	seconds := make([]float64, len(p.Ops))
+	err = call(d.token, func() {
+		glueProfile(d.token, unsafe.Pointer(&d.plan[0]), uint32(len(p.Ops)), unsafe.Pointer(unsafe.SliceData(d.params)), uint32(len(d.params)), unsafe.Pointer(&seconds[0]))
+	})
+	if err != nil {
+		return false, err
+	}
+	for i, s := range seconds {
+		add(p.Ops[i].Program, s)
+	}
+	return glueProfileStamped() != 0, d.ready()
 }

@@ -102,13 +102,13 @@ func (d *Device) Submit(p *driver.Plan) error {
 }
 
 // Profile times each twin.
-func (d *Device) Profile(p *driver.Plan, add func(*driver.Program, float64)) error {
+func (d *Device) Profile(p *driver.Plan, add func(*driver.Program, float64)) (stamped bool, err error) {
 	for i := range p.Ops {
 		start := time.Now()
 		d.run(p, &p.Ops[i])
 		add(p.Ops[i].Program, time.Since(start).Seconds())
 	}
-	return nil
+	return false, nil
 }
 
 func (d *Device) run(p *driver.Plan, op *driver.Op) {

@@ -118,6 +118,7 @@ type Device interface {
 // Profiler is a Device that can time each dispatch.
 type Profiler interface {
 	// Profile runs the plan dispatch by dispatch and calls add after each with
-	// the seconds it took.
-	Profile(p *Plan, add func(program *Program, seconds float64)) error
+	// the seconds it took: by the device's own clock (stamped), else by waiting
+	// for each.
+	Profile(p *Plan, add func(program *Program, seconds float64)) (stamped bool, err error)
 }
