@@ -39,17 +39,49 @@ type RunOptions struct {
 // ErrInterrupted is returned when the context ended a run: its state is saved.
 var ErrInterrupted = errors.New("training was interrupted")
 
-// Run trains until the schedule's end. When ctx ends it finishes the update at
-// hand, saves, and returns ErrInterrupted. A loss that is not finite ends the
-// run with an error that names the tensor where it began; the checkpoint
-// before stays.
+// Run trains until the schedule's end. When ctx ends it saves after the batch at
+// hand, without an update that needs further batches, and returns
+// ErrInterrupted. A loss that is not finite ends the run with an error that
+// names the tensor where it began; the checkpoint before stays.
 func (t *Trainer) Run(ctx context.Context, src Source, o RunOptions) error {
 	c := &t.Config
 	x := make([]float32, t.x.Len())
 	last := time.Time{}
-	saved := t.Updates()
+	saved, told := t.Updates(), t.Updates()
+	report := func() error {
+		s, err := t.Stats()
+		if err != nil {
+			return t.explain(err, o, saved)
+		}
+		last, told = time.Now(), s.Step
+		if o.OnStats != nil {
+			o.OnStats(s)
+		}
+		return t.checkFinite(s, o, saved)
+	}
+	save := func() error {
+		if o.Dir == "" {
+			return nil
+		}
+		if err := t.Save(filepath.Join(o.Dir, StateFile), o.Fingerprint); err != nil {
+			return t.explain(err, o, saved)
+		}
+		saved = t.Updates()
+		return nil
+	}
 	for t.Updates() < t.Schedule.Total {
 		for range c.AccumulateGradBatches {
+			if ctx.Err() != nil {
+				if told != t.Updates() {
+					if err := report(); err != nil {
+						return err
+					}
+				}
+				if err := errors.Join(t.rewind(), save()); err != nil {
+					return err
+				}
+				return ErrInterrupted
+			}
 			if err := src.Batch(t.step, x); err != nil {
 				return fmt.Errorf("jepa: step %d: %w", t.step, err)
 			}
@@ -58,19 +90,10 @@ func (t *Trainer) Run(ctx context.Context, src Source, o RunOptions) error {
 			}
 		}
 		u := t.Updates()
-		interrupted := ctx.Err() != nil
 		due := o.CheckpointEvery > 0 && u%o.CheckpointEvery == 0
 		end := u == t.Schedule.Total
-		if due || end || interrupted || time.Since(last) >= o.StatsEvery || u == 1 {
-			s, err := t.Stats()
-			if err != nil {
-				return t.explain(err, o, saved)
-			}
-			last = time.Now()
-			if o.OnStats != nil {
-				o.OnStats(s)
-			}
-			if err := t.checkFinite(s, o, saved); err != nil {
+		if due || end || time.Since(last) >= o.StatsEvery {
+			if err := report(); err != nil {
 				return err
 			}
 		}
@@ -79,14 +102,10 @@ func (t *Trainer) Run(ctx context.Context, src Source, o RunOptions) error {
 				return t.explain(err, o, saved)
 			}
 		}
-		if o.Dir != "" && (due || end || interrupted) {
-			if err := t.Save(filepath.Join(o.Dir, StateFile), o.Fingerprint); err != nil {
-				return t.explain(err, o, saved)
+		if due || end {
+			if err := save(); err != nil {
+				return err
 			}
-			saved = u
-		}
-		if interrupted && !end {
-			return ErrInterrupted
 		}
 	}
 	if o.Dir != "" {

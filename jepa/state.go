@@ -229,6 +229,23 @@ func (t *Trainer) Features(target bool) *Features {
 	return f
 }
 
+// Untrained is the encoder as it was before any training, for as long as use
+// takes: its weights lie in the trainer's workspace, so that nothing else needs
+// memory.
+func (t *Trainer) Untrained(use func(*Features) error) (err error) {
+	f := t.Features(false)
+	t.device.Scope(func() {
+		w := model.NewEncoderWeights(t.device, "untrained encoder", t.Config.Encoder, false)
+		w.Initialize(t.Config.Seed)
+		if err = t.device.Err(); err != nil {
+			return
+		}
+		f.run = t.target.With(w)
+		err = use(f)
+	})
+	return err
+}
+
 // Encoders that a weights file holds.
 const (
 	ContextEncoder = "context_encoder"
@@ -249,16 +266,21 @@ func LoadFeatures(d *gpu.Device, f *checkpoint.File, encoder string, batch int) 
 		}
 	}
 	fs, w := newFeatures(d, c.Encoder, encoder, batch)
-	for _, p := range w.All() {
-		values, shape, err := f.Float64s(encoder + "." + p.Name)
+	return fs, load(w.Arena, f, encoder)
+}
+
+// load sets all values of a network from the file.
+func load(a *model.Arena, f *checkpoint.File, name string) error {
+	for _, p := range a.All() {
+		values, shape, err := f.Float64s(name + "." + p.Name)
 		if err != nil {
-			return nil, fmt.Errorf("jepa: %w", err)
+			return fmt.Errorf("jepa: %w", err)
 		}
-		if err := w.Set(p.Name, shape, values); err != nil {
-			return nil, err
+		if err := a.Set(p.Name, shape, values); err != nil {
+			return err
 		}
 	}
-	return fs, d.Err()
+	return nil
 }
 
 // UntrainedFeatures is the encoder of c as it is before any training: what a

@@ -34,6 +34,9 @@ type Trainer struct {
 	reader                        *model.Encoder // of whole samples, for features
 
 	optimizers [2]optimizerState // of the context encoder's arena and the predictor's
+	// targetBefore is the target encoder before the update at hand, where it
+	// moves with every batch of one.
+	targetBefore gpu.Tensor
 
 	x                           gpu.Tensor // (B, C, …)
 	contextIndex, targetIndex   gpu.Tensor // (B, K), (M, B, L)
@@ -122,11 +125,11 @@ func (t *Trainer) allocate(maxK, maxL int) {
 	B, M, P, D := c.BatchSize, c.NumTargetBlocks, c.Encoder.Patches(), c.Encoder.EmbedDim
 	t.contextWeights = model.NewEncoderWeights(d, "context encoder", c.Encoder, true)
 	t.targetWeights = model.NewEncoderWeights(d, "target encoder", c.Encoder, false)
-	t.predictorWeights = model.NewPredictorWeights(d, c.Predictor())
+	t.predictorWeights = model.NewPredictorWeights(d, c.Predictor(), true)
 	t.context = model.NewEncoder(t.contextWeights, "context encoder", B, maxK, true)
 	t.target = model.NewEncoder(t.targetWeights, "target encoder", B, P, false)
 	t.reader = t.target.With(t.contextWeights)
-	t.predictor = model.NewPredictorRunner(t.predictorWeights, B, M, maxK, maxL)
+	t.predictor = model.NewPredictorRunner(t.predictorWeights, B, M, maxK, maxL, true)
 	for i, a := range []*model.Arena{t.contextWeights.Arena, t.predictorWeights.Arena} {
 		o, n := &t.optimizers[i], a.Values.Len()
 		if c.Optimizer != "sgd" || c.Momentum != 0 {
@@ -138,6 +141,9 @@ func (t *Trainer) allocate(maxK, maxL int) {
 				o.vmax = d.Tensor("largest second moment", n)
 			}
 		}
+	}
+	if c.Preset == "nidl" && c.AccumulateGradBatches > 1 {
+		t.targetBefore = d.Tensor("target encoder before the update", t.targetWeights.Values.Len())
 	}
 	g := c.Encoder.Geometry()
 	t.x = d.Tensor("x", B, g.Channels*g.Size[0]*g.Size[1]*g.Size[2])
@@ -200,6 +206,9 @@ func (t *Trainer) record(x []float32, m *maskgen.Masks) *gpu.Encoder {
 	t.upload(x, m)
 	t.context.DrawStochasticDepth(c.Seed, uint64(t.step), m.B)
 	e := t.device.Begin()
+	if !t.targetBefore.IsNil() && t.step%c.AccumulateGradBatches == 0 {
+		e.Copy(t.targetBefore, t.targetWeights.Values)
+	}
 	t.forward(e, m, slotLoss)
 	t.backward(e)
 	if (t.step+1)%c.AccumulateGradBatches == 0 {
@@ -208,6 +217,22 @@ func (t *Trainer) record(x []float32, m *maskgen.Masks) *gpu.Encoder {
 		e.EMA(t.targetWeights.Values, t.contextWeights.Values, s.Momentum) // nidl moves it per batch
 	}
 	return e
+}
+
+// rewind takes back the batches of an update that is not complete.
+func (t *Trainer) rewind() error {
+	into := t.step % t.Config.AccumulateGradBatches
+	if into == 0 {
+		return nil
+	}
+	e := t.device.Begin()
+	e.Fill(t.contextWeights.Grads, 0)
+	e.Fill(t.predictorWeights.Grads, 0)
+	if !t.targetBefore.IsNil() {
+		e.Copy(t.targetWeights.Values, t.targetBefore)
+	}
+	t.step -= into
+	return e.Submit()
 }
 
 // upload sends a batch and its masks to the device.

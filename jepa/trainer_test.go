@@ -40,6 +40,11 @@ func (n noise) Batch(step int, x []float32) error {
 	return nil
 }
 
+// source is a source from a function.
+type source func(step int, x []float32) error
+
+func (f source) Batch(step int, x []float32) error { return f(step, x) }
+
 func cpu(t testing.TB) *gpu.Device {
 	d, err := gpu.Open("cpu")
 	require.NoError(t, err)
@@ -159,12 +164,16 @@ func TestSameSeedSameBits(t *testing.T) {
 
 // TestResume stops a run at every update and continues it in a new trainer.
 func TestResume(t *testing.T) {
-	for _, optimizer := range []string{"adamW", "adam", "sgd"} {
-		t.Run(optimizer, func(t *testing.T) {
+	for _, name := range []string{"adamW", "adam", "sgd", "nidl"} {
+		t.Run(name, func(t *testing.T) {
 			c := tiny(t)
-			c.Optimizer, c.AccumulateGradBatches, c.MaxSteps, c.Encoder.DropPathRate = optimizer, 2, 5, 0.3
-			c.RegularizePooled.SIGReg = 0.02
-			switch optimizer {
+			c.AccumulateGradBatches, c.MaxSteps, c.Encoder.DropPathRate = 2, 5, 0.3
+			if name == "nidl" { // whose target encoder moves with every batch
+				c.Preset, c.Encoder.PosOrder = name, name
+			} else {
+				c.Optimizer, c.RegularizePooled.SIGReg = name, 0.02
+			}
+			switch name {
 			case "adam":
 				c.AMSGrad = true
 			case "sgd":
@@ -188,11 +197,18 @@ func TestResume(t *testing.T) {
 					require.NoError(t, tr.Load(f, "noise"))
 					f.Close()
 				}
+				// After the update it is told in the middle of the next one, which is
+				// given up.
 				ctx, cancel := context.WithCancel(context.Background())
-				cancel() // the run ends after one update
-				err = tr.Run(ctx, noise{5}, o)
+				err = tr.Run(ctx, source(func(step int, x []float32) error {
+					if step == 2*stop {
+						cancel()
+					}
+					return noise{5}.Batch(step, x)
+				}), o)
 				require.ErrorIs(t, err, ErrInterrupted)
 				require.Equal(t, stop, tr.Updates())
+				require.Equal(t, 2*stop, tr.Steps())
 			}
 			tr, err := New(d, c, 3)
 			require.NoError(t, err)

@@ -90,7 +90,7 @@ func TestInitialization(t *testing.T) {
 		require.Zero(t, x)
 	}
 
-	p := NewPredictorWeights(d, Predictor{Grid: []int{3, 2, 2}, InDim: 24, EmbedDim: 96, Depth: 3, NumHeads: 3, MLPRatio: 4, NormEps: 1e-5, PosOrder: "hwd", Rescale: true})
+	p := NewPredictorWeights(d, Predictor{Grid: []int{3, 2, 2}, InDim: 24, EmbedDim: 96, Depth: 3, NumHeads: 3, MLPRatio: 4, NormEps: 1e-5, PosOrder: "hwd", Rescale: true}, true)
 	p.Initialize(5)
 	fc2 := p.Find("predictor_blocks.2.mlp.fc2.weight")
 	x := make([]float64, fc2.Len())

@@ -53,9 +53,9 @@ func (c Predictor) blockSpec() blockSpec {
 	return blockSpec{width: c.EmbedDim, heads: c.NumHeads, hidden: int(float64(c.EmbedDim) * c.MLPRatio), qkvBias: true, eps: c.NormEps}
 }
 
-// NewPredictorWeights allocates a predictor's parameters and gradients. They
-// are zero until Initialize or Set.
-func NewPredictorWeights(d *gpu.Device, c Predictor) *PredictorWeights {
+// NewPredictorWeights allocates a predictor's parameters, with gradients where
+// it is to be trained. They are zero until Initialize or Set.
+func NewPredictorWeights(d *gpu.Device, c Predictor, trained bool) *PredictorWeights {
 	w := &PredictorWeights{Arena: newArena(d), Config: c}
 	a := w.Arena
 	w.embed = a.linear("predictor_embed", c.InDim, c.EmbedDim, true)
@@ -69,7 +69,7 @@ func NewPredictorWeights(d *gpu.Device, c Predictor) *PredictorWeights {
 	}
 	w.norm = a.norm("predictor_norm", c.EmbedDim, c.NormEps)
 	w.proj = a.linear("predictor_proj", c.EmbedDim, c.InDim, true)
-	a.allocate("predictor", true)
+	a.allocate("predictor", trained)
 	P := product(c.Grid)
 	w.pos = a.fix("predictor_pos_embed", func() []float32 { return sinCos(c.Grid, c.EmbedDim, c.PosOrder) }, 1, P, c.EmbedDim)
 	w.pos.Value = w.pos.Value.Reshape(P, c.EmbedDim)
@@ -96,17 +96,21 @@ type PredictorRunner struct {
 }
 
 // NewPredictorRunner allocates the workspace for batch samples, blocks target
-// blocks, at most maxK context and maxL target tokens.
-func NewPredictorRunner(w *PredictorWeights, batch, blocks, maxK, maxL int) *PredictorRunner {
+// blocks, at most maxK context and maxL target tokens. With train, activations
+// of every block are kept for Backward.
+func NewPredictorRunner(w *PredictorWeights, batch, blocks, maxK, maxL int, train bool) *PredictorRunner {
 	d, c := w.device, w.Config
 	n, targets := batch*blocks*(maxK+maxL), batch*blocks*maxL
 	p := &PredictorRunner{PredictorWeights: w}
 	p.z = d.Tensor("predictor context", batch*maxK, c.EmbedDim)
 	p.tokens = d.Tensor("predictor tokens", n, c.EmbedDim)
-	p.stack = newStack(d, "predictor", w.blocks, c.blockSpec(), batch*blocks, maxK+maxL, true)
+	p.stack = newStack(d, "predictor", w.blocks, c.blockSpec(), batch*blocks, maxK+maxL, train)
 	p.window = d.Tensor("predictor last tokens", targets, c.EmbedDim)
 	p.normed = newSaved(d, "predictor norm", targets, c.EmbedDim)
 	p.out = d.Tensor("predictions", targets, c.InDim)
+	if !train {
+		return p
+	}
 	p.dNormed = d.Tensor("d predictor norm", targets, c.EmbedDim)
 	p.dWindow = d.Tensor("d predictor last tokens", targets, c.EmbedDim)
 	p.dTokens = d.Tensor("d predictor tokens", n, c.EmbedDim)
