@@ -241,10 +241,10 @@ func (c *collection) arrayLabels(a *numpy.Archive, name string, h numpy.Header, 
 		return err
 	}
 	for i, x := range v {
-		if x < 0 || x > 1<<16 || float64(x) != math.Trunc(float64(x)) || x != x {
+		if number := c.opt.LabelKind == LabelNumber; x != x || !number && (x < 0 || x > 1<<16 || float64(x) != math.Trunc(float64(x))) {
 			return fmt.Errorf("%s: label %g of sample %d is not a class number", name, x, i)
 		}
-		items[i].class = c.class(strconv.Itoa(int(x)))
+		items[i].label = strconv.FormatFloat(float64(x), 'f', -1, 32)
 	}
 	return nil
 }

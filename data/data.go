@@ -18,12 +18,24 @@
 //
 // # Labels
 //
-//   - Of a sample: an array beside the images in an .npz; labels.csv (columns file
-//     and label) in the folder; for pictures, the names of the sub-folders.
+//   - Of a sample: an array beside the images in an .npz; a table, CSV or TSV, that
+//     [Options.Labels] names or that lies in the folder as labels.csv, labels.tsv or
+//     participants.tsv; for pictures, the names of the sub-folders. Labels are classes, or
+//     numbers to predict ([Options.LabelKind]).
 //   - Of a voxel: where the images lie in a folder images/, the files of the same
 //     name in the folder labels/ beside it.
 //
-// Splits come from the source where it has them (train, val and test arrays of an
+// A table has a column that names images (file, name, … by name or stem, or participant_id
+// as BIDS has it), one of labels and perhaps one of subjects. Rows and images that do not
+// find each other are named in the report; rows that contradict each other are an error,
+// as is a table that fits no image.
+//
+// # Splits
+//
+// Samples of one person never lie in two parts of a split, and each part gets its share of
+// each class. Persons are told by the table, by sub-XX in names or by DICOM's patient
+// ([Options.Subjects]), who is never named. Samples of the same content are reported.
+// Splits come from a file ([Options.Splits]), or from the source where it has them (train, val and test arrays of an
 // .npz, or sub-folders train/, val/, test/ of pictures), else from [Options.Split].
 //
 // # Preprocessing
@@ -75,6 +87,12 @@ type Dataset interface {
 	Name(i int) string
 	// Label returns the class of sample i, an index into Classes; false without a label.
 	Label(i int) (class int, ok bool)
+	// Target returns the number that is to be predicted for sample i, where labels are
+	// numbers; false without. A sample has a class or a target, not both.
+	Target(i int) (value float64, ok bool)
+	// Subject returns a name for whose sample i is: equal for samples of one person. It is
+	// the sample's name where nothing is known.
+	Subject(i int) string
 	// Classes returns the names of the classes; empty where samples have no labels.
 	Classes() []string
 	// VoxelLabels writes the labels of sample i's voxels, in the geometry of Read
@@ -117,20 +135,6 @@ const (
 	NormalizeNone       Normalization = "none"
 )
 
-// SplitPlan divides samples where their source does not.
-type SplitPlan struct {
-	// Val and Test are shares below 1, or numbers of samples from 1.
-	Val, Test float64
-	// ByOrder takes the last samples, in the order in which they were found (files by
-	// name), as test and those before as
-	// val; otherwise membership depends on Seed and the sample's name alone.
-	ByOrder bool
-	Seed    uint64
-}
-
-// DefaultSplit is used where Options say nothing.
-var DefaultSplit = SplitPlan{Val: 0.15, Test: 0.15}
-
 // Options of [Open]. The zero value reads images of one size as they are, z-normalised.
 type Options struct {
 	Size             []int         // (H, W) or (H, W, D) of every sample; empty: the files' own
@@ -144,7 +148,14 @@ type Options struct {
 	FramesAsChannels bool          // use all volumes of 4-D files as channels
 	ZeroNonFinite    bool          // read NaN and Inf voxels as 0
 	SkipBad          bool          // leave unreadable files out instead of refusing the whole
+	HeadersOnly      bool          // read no pixels at opening; damage shows when a sample is read
 	Split            *SplitPlan    // nil: DefaultSplit
+	Splits           string        // a CSV with the columns name and split to use instead, as [WriteSplits] writes it
+	Labels           string        // a CSV or TSV of labels and subjects; "": labels.csv, labels.tsv or participants.tsv in a folder
+	LabelColumn      string        // its column of labels; "": label, class, target, diagnosis or group
+	SubjectColumn    string        // its column of subjects; "": subject, subject_id, patient, patient_id or participant_id
+	LabelKind        LabelKind     // whether labels are classes or numbers
+	Subjects         SubjectSource // how samples of one person are told; they never lie in two parts of a split
 	CacheBytes       int64         // samples kept in memory; 0: 1 GiB, negative: none
 	MaxBytes         int64         // largest single image as float32; 0: 2 GiB
 }
@@ -198,6 +209,12 @@ func (o Options) Validate() error {
 	}
 	if !slices.Contains([]Normalization{"", NormalizeZ, NormalizeForeground, NormalizeRobust, NormalizeNone}, o.Normalize) {
 		return fmt.Errorf("data: normalize %q must be %q, %q, %q or %q", o.Normalize, NormalizeZ, NormalizeForeground, NormalizeRobust, NormalizeNone)
+	}
+	if !slices.Contains([]LabelKind{"", LabelAuto, LabelClass, LabelNumber}, o.LabelKind) {
+		return fmt.Errorf("data: label kind %q must be %q, %q or %q", o.LabelKind, LabelAuto, LabelClass, LabelNumber)
+	}
+	if !slices.Contains([]SubjectSource{"", SubjectAuto, SubjectTable, SubjectBIDS, SubjectFolder, SubjectNone}, o.Subjects) {
+		return fmt.Errorf("data: subjects by %q must be %q, %q, %q, %q or %q", o.Subjects, SubjectAuto, SubjectTable, SubjectBIDS, SubjectFolder, SubjectNone)
 	}
 	if s := o.Split; s != nil && !(s.Val >= 0 && s.Test >= 0 && s.Val < 1<<31 && s.Test < 1<<31) {
 		return fmt.Errorf("data: split val %g, test %g: shares below 1 or counts", s.Val, s.Test)

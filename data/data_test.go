@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -431,14 +432,15 @@ func TestTable(t *testing.T) {
 	}
 	assert.Equal(t, []int{1, 0, 1, -1}, got)
 	assert.Equal(t, []int{1, 2}, r.ClassCounts)
-	assert.Contains(t, strings.Join(r.Notes, "\n"), "1 rows of labels.csv name no image: none.nii")
+	assert.Contains(t, strings.Join(r.Notes, "\n"), "labels.csv: 1 rows name no image: none.nii")
 	d, _, err = open("file,label\na.nii,10\nb.nii,9\nsub/c.nii,-1\n")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"-1", "9", "10"}, d.Classes(), "numbers sort by value")
 	for csv, want := range map[string]string{
-		"name,label\na,1\n":          "must name the columns file and label",
-		"file,label\na,1\na,2\n":     "line 3 names a again",
-		"file,label\na\n":            "line 2 has 1 columns",
+		"age,label\na,1\n":           "no column says which image a row is about",
+		"file,age\na,1\n":            "no column holds labels or subjects",
+		"file,label\na,1\na,2\n":     "line 3 names a again and says otherwise",
+		"file,label\nq,1\nr,2\n":     "none of its 2 names (q, r) is that of one of the 4 images (a.nii, b.nii, sub/c.nii, x.nii)",
 		"file,label\n\"a,1\n":        "labels.csv",
 		"":                           "labels.csv",
 		"file,label\na.nii,\"x\"y\n": "labels.csv",
@@ -703,14 +705,32 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
+// FuzzTable: any bytes as labels, as participants and as splits.
 func FuzzTable(f *testing.F) {
-	f.Add([]byte("file,label\na.nii,1\n"))
-	f.Add([]byte("\ufefffile;label\n\"a\nb\",x"))
+	for _, text := range []string{"file,label\na.nii,1\n", "\ufefffile;label\n\"a\nb\",x", "participant_id\tage\tgroup\nsub-1\t3.5\tx\nsub-2\tn/a\ty\n", "name,subject,class,split\na.nii,p,x,train\nsub-1_T1w.nii,q,y,test\n", "id,target\na,0.5\nsub-1_T1w,1e300\n"} {
+		f.Add([]byte(text))
+	}
 	a := nii([3]int{1, 2, 1}, 1)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, _, err := OpenFS(mem(map[string][]byte{"a.nii": a, "labels.csv": b}), []string{"."}, Options{})
-		if err == nil && d.Len() != 1 {
-			t.Fatal("samples lost")
+		files := mem(map[string][]byte{"d/a.nii": a, "d/sub-1_T1w.nii": a, "d/labels.csv": b, "e/x.nii": a, "e/participants.tsv": b})
+		for _, opt := range []Options{{}, {Labels: "d/labels.csv"}, {Splits: "d/labels.csv"}, {LabelKind: LabelNumber, Subjects: SubjectTable}} {
+			d, _, err := OpenFS(files, []string{"d", "e"}, opt)
+			if err != nil {
+				continue
+			}
+			if d.Len() != 3 {
+				t.Fatal("samples lost")
+			}
+			n := 0
+			for _, part := range []string{"train", "val", "test"} {
+				n += len(d.Split(part))
+			}
+			if n > 3 || n < 3 && opt.Splits == "" {
+				t.Fatalf("%d samples in the parts", n)
+			}
+			if err := WriteSplits(io.Discard, d); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

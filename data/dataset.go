@@ -1,12 +1,9 @@
 package data
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"sync"
 
 	"wgjepa/data/numpy"
@@ -22,13 +19,18 @@ type source interface {
 
 // item is one sample before preprocessing.
 type item struct {
-	name     string
-	header   volume.Header
-	image    source
-	voxels   source // labels of voxels, nil without
-	class    int    // −1 without
-	split    string // "" where the source defines none
-	resident bool   // reading costs little already: not cached
+	name      string
+	header    volume.Header
+	image     source
+	voxels    source // labels of voxels, nil without
+	class     int    // −1 without
+	label     string // as the source writes it, until it is resolved to a class or a target
+	tabled    bool   // the label is a table's
+	target    float64
+	hasTarget bool
+	subject   string // until all are found: what a table says
+	split     string // "" where the source defines none
+	resident  bool   // reading costs little already: not cached
 }
 
 type fileSource struct{ image volume.Image }
@@ -147,6 +149,10 @@ func (d *dataset) Label(i int) (int, bool) {
 	return max(c, 0), c >= 0
 }
 
+func (d *dataset) Target(i int) (float64, bool) { return d.items[i].target, d.items[i].hasTarget }
+
+func (d *dataset) Subject(i int) string { return d.items[i].subject }
+
 func (d *dataset) voxelCount() int {
 	n := 1
 	for _, s := range d.size {
@@ -243,51 +249,6 @@ func (d *dataset) rawLabels(i int) ([]uint8, error) {
 	return labels, nil
 }
 
-// split divides the items as their source says, or as the plan.
-func split(items []item, plan SplitPlan) map[string][]int {
-	splits := map[string][]int{}
-	defined := slices.ContainsFunc(items, func(it item) bool { return it.split != "" })
-	if defined {
-		for i, it := range items {
-			s := it.split
-			if s == "" {
-				s = "train"
-			}
-			splits[s] = append(splits[s], i)
-		}
-		return splits
-	}
-	n := len(items)
-	number := func(share float64) int {
-		if share < 1 {
-			share = math.Round(share * float64(n))
-		}
-		return min(int(share), n)
-	}
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	if !plan.ByOrder {
-		// A sample's place depends on its own name only, so adding files moves few others.
-		keys := make([]uint64, n)
-		for i, it := range items {
-			h := sha256.Sum256(binary.LittleEndian.AppendUint64([]byte(it.name), plan.Seed))
-			keys[i] = binary.LittleEndian.Uint64(h[:])
-		}
-		sort.SliceStable(order, func(a, b int) bool { return keys[order[a]] < keys[order[b]] })
-	}
-	test := number(plan.Test)
-	val := min(number(plan.Val), n-test)
-	splits["train"] = order[:n-test-val]
-	splits["val"] = order[n-test-val : n-test]
-	splits["test"] = order[n-test:]
-	for _, s := range splits {
-		slices.Sort(s)
-	}
-	return splits
-}
-
 // Phantoms returns count generated torsos of a series as a Dataset, without files.
 func Phantoms(config phantom.Config, count int, seed uint64, opt Options) (Dataset, *Report, error) {
 	if err := config.Validate(); err != nil {
@@ -299,7 +260,10 @@ func Phantoms(config phantom.Config, count int, seed uint64, opt Options) (Datas
 	if count < 1 {
 		return nil, nil, fmt.Errorf("data: %d phantoms; at least one is needed", count)
 	}
-	c := newCollection(nil, opt)
+	if opt.Labels != "" {
+		return nil, nil, fmt.Errorf("data: %s: generated samples have labels of their own, a table of others does not fit", opt.Labels)
+	}
+	c := newCollection(volume.OS, opt)
 	S := config.Size
 	for i := range count {
 		c.items = append(c.items, item{

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -62,16 +63,17 @@ func OpenFS(fsys fs.FS, paths []string, opt Options) (Dataset, *Report, error) {
 
 // collection gathers items while paths are read.
 type collection struct {
-	fsys      fs.FS
-	opt       Options
-	items     []item
-	dicom     []string // DICOM files found, until they are sorted into series
-	classes   []string
-	names     map[string]int // class names in order of appearance, until they are sorted
-	report    *Report
-	hash      hash.Hash // of the data
-	budget    budget
-	generated int // voxel classes that are known beforehand
+	fsys          fs.FS
+	opt           Options
+	items         []item
+	dicom         []string // DICOM files found, until they are sorted into series
+	classes       []string
+	names         map[string]int // class names in order of appearance, until they are sorted
+	report        *Report
+	hash          hash.Hash // of the data
+	budget        budget
+	generated     int // voxel classes that are known beforehand
+	subjectColumn string
 }
 
 func newCollection(fsys fs.FS, opt Options) *collection {
@@ -149,7 +151,7 @@ func (c *collection) folder(dir string) error {
 			voxels[stem(strings.TrimPrefix(p, labels+"/"))] = p
 		}
 	}
-	table, err := c.table(root)
+	table, err := c.folderTable(root)
 	if err != nil {
 		return err
 	}
@@ -185,8 +187,8 @@ func (c *collection) folder(dir string) error {
 		if !ok {
 			continue
 		}
-		if label, has := table.take(name); has {
-			it.class = c.class(label)
+		if table != nil {
+			table.take(&it)
 		}
 		c.items = append(c.items, it)
 	}
@@ -199,11 +201,11 @@ func (c *collection) folder(dir string) error {
 	if len(voxels) > 0 {
 		c.note("%d label maps have no image: %s", len(voxels), some(slices.Sorted(maps.Values(voxels))))
 	}
-	if missing := table.left(); len(missing) > 0 {
-		c.note("%d rows of labels.csv name no image: %s", len(missing), some(missing))
-	}
-	if table == nil {
+	if table == nil || table.labels == "" {
 		c.subfolders(c.items[first:])
+	}
+	if table != nil {
+		return c.settle(table)
 	}
 	return nil
 }
@@ -365,8 +367,8 @@ func (c *collection) finish() (Dataset, *Report, error) {
 	if err != nil {
 		return nil, c.report, err
 	}
-	if len(c.classes) == 0 {
-		c.sortClasses()
+	if err := c.describe(); err != nil {
+		return nil, c.report, err
 	}
 	d := &dataset{items: c.items, preprocess: preprocess{c.items[0].header.Channels, size, c.opt}}
 	d.cache.left.Store(c.budget.left.Load())
@@ -383,8 +385,41 @@ func (c *collection) finish() (Dataset, *Report, error) {
 		plan = *c.opt.Split
 	}
 	d.splits = split(d.items, plan)
+	if err := c.leaks(d); err != nil {
+		return nil, c.report, err
+	}
 	c.summarise(d)
 	return d, c.report, nil
+}
+
+// describe settles labels, subjects and the splits that are given, before damaged samples
+// are left out.
+func (c *collection) describe() error {
+	if c.opt.Labels != "" {
+		t, err := c.table(c.opt.Labels)
+		if err != nil {
+			return err
+		}
+		for i := range c.items {
+			t.take(&c.items[i])
+		}
+		if err := c.settle(t); err != nil {
+			return err
+		}
+	}
+	if len(c.classes) == 0 {
+		if err := c.resolve(); err != nil {
+			return err
+		}
+		c.sortClasses()
+	}
+	if err := c.findSubjects(); err != nil {
+		return err
+	}
+	if c.opt.Splits != "" {
+		return c.readSplits(c.opt.Splits)
+	}
+	return nil
 }
 
 // refusals is the error for unreadable files, nil where they are to be skipped.
@@ -463,6 +498,20 @@ func (c *collection) shape() ([]int, error) {
 	return c.opt.place(first.header).resampled, nil
 }
 
+// content is a hash of a sample's values, 0 where they are all equal: an empty image is no
+// copy of another.
+func content(x []float32) uint64 {
+	if !slices.ContainsFunc(x, func(v float32) bool { return v != x[0] }) {
+		return 0
+	}
+	h := uint64(len(x))
+	for _, v := range x {
+		h = (h ^ uint64(math.Float32bits(v))) * 0x9e3779b97f4a7c15
+		h ^= h >> 32
+	}
+	return max(h, 1)
+}
+
 // verify reads every file once, so that damage is found before training, as long as
 // the samples fit into memory; beyond that only headers have been checked, unless bad
 // files are to be skipped: then they must be known now.
@@ -470,14 +519,15 @@ func (c *collection) verify(d *dataset) error {
 	n := len(d.items)
 	errs := make([]error, n)
 	classes := make([]int, n)
+	contents := make([]uint64, n) // of samples that were read; 0 for those that are the same everywhere
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		workers.Go(func() {
 			x := make([]float32, d.channels*d.voxelCount())
 			for i := range next {
-				if !d.items[i].resident {
-					errs[i] = d.load(i, x)
+				if errs[i] = d.load(i, x); errs[i] == nil {
+					contents[i] = content(x)
 				}
 				if errs[i] == nil && d.items[i].voxels != nil {
 					labels, err := d.rawLabels(i)
@@ -491,13 +541,14 @@ func (c *collection) verify(d *dataset) error {
 		})
 	}
 	checked := 0
-	for ; checked < n && (d.items[checked].resident || c.opt.SkipBad || c.opt.cacheBytes() > 0 && !d.cache.full.Load()); checked++ {
+	for ; checked < n && !c.opt.HeadersOnly && (d.items[checked].resident || c.opt.SkipBad || c.opt.cacheBytes() > 0 && !d.cache.full.Load()); checked++ {
 		next <- checked
 	}
 	close(next)
 	workers.Wait()
 	c.report.HeaderOnly = n - checked
 	good, cached := d.items[:0:0], []*packed{}
+	firsts := map[uint64]string{}
 	for i, it := range d.items {
 		d.voxelClasses = max(d.voxelClasses, classes[i])
 		if errs[i] != nil {
@@ -505,6 +556,12 @@ func (c *collection) verify(d *dataset) error {
 			continue
 		}
 		good, cached = append(good, it), append(cached, d.cache.samples[i])
+		if h := contents[i]; h == 0 {
+		} else if first, copied := firsts[h]; copied {
+			c.report.Copies = append(c.report.Copies, [2]string{it.name, first})
+		} else {
+			firsts[h] = it.name
+		}
 	}
 	c.items, d.items, d.cache.samples = good, good, cached
 	if d.voxelClasses == 0 && slices.ContainsFunc(good, func(it item) bool { return it.voxels != nil }) {

@@ -20,6 +20,11 @@ type Report struct {
 	Orientations map[string]int // volumes by orientation, "RAS"
 	Classes      []string       // of samples
 	ClassCounts  []int          // samples of each class
+	LabelColumn  string         // of the table, "" without
+	Targets      int            // samples with a number to predict
+	Subjects     int            // persons; as many as samples where nothing says
+	SubjectsBy   string         // how they are told, "" where they are not
+	Copies       [][2]string    // samples whose content another has too, each with the first of them
 	VoxelLabels  int            // samples with voxel labels
 	VoxelClasses int            // with the background
 	Splits       map[string]int // samples of each split
@@ -71,6 +76,15 @@ func (r *Report) String() string {
 		}
 		table("classes", m)
 	}
+	if r.Targets > 0 {
+		fmt.Fprintf(&b, "\nnumbers to predict: %d samples", r.Targets)
+	}
+	if r.LabelColumn != "" {
+		fmt.Fprintf(&b, "\nlabels: column %s", r.LabelColumn)
+	}
+	if r.SubjectsBy != "" {
+		fmt.Fprintf(&b, "\nsubjects: %d, by %s", r.Subjects, r.SubjectsBy)
+	}
 	if r.VoxelLabels > 0 {
 		fmt.Fprintf(&b, "\nvoxel labels: %d samples, %d classes with the background", r.VoxelLabels, r.VoxelClasses)
 	}
@@ -109,6 +123,7 @@ func (c *collection) summarise(d *dataset) {
 	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
 	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
 	r.VoxelClasses = d.voxelClasses
+	subjects := map[string]bool{}
 	frames, unplaced, notes := 0, 0, map[string][]string{}
 	for _, it := range d.items {
 		r.Formats[it.header.Format]++
@@ -129,10 +144,12 @@ func (c *collection) summarise(d *dataset) {
 		if it.class >= 0 {
 			r.ClassCounts[it.class]++
 		}
+		subjects[it.subject] = true
 		if it.voxels != nil {
 			r.VoxelLabels++
 		}
 	}
+	r.Subjects = len(subjects)
 	for _, n := range slices.Sorted(maps.Keys(notes)) {
 		c.note("%s: %s", some(notes[n]), n)
 	}
@@ -155,5 +172,33 @@ func (c *collection) summarise(d *dataset) {
 	for name, s := range d.splits {
 		r.Splits[name] = len(s)
 	}
+	c.copies(d)
 	r.CachedBytes = c.opt.cacheBytes() - d.cache.left.Load()
+}
+
+// copies says which samples hold the same as others, and whether they lie in different
+// parts of the split.
+func (c *collection) copies(d *dataset) {
+	list := c.report.Copies
+	if len(list) == 0 {
+		return
+	}
+	part := map[string]string{}
+	for name, s := range d.splits {
+		for _, i := range s {
+			part[d.items[i].name] = name
+		}
+	}
+	var text []string
+	apart := 0
+	for _, pair := range list {
+		text = append(text, pair[0]+" = "+pair[1])
+		if part[pair[0]] != part[pair[1]] {
+			apart++
+		}
+	}
+	c.note("%d samples hold the same as another: %s", len(list), some(text))
+	if apart > 0 {
+		c.note("%d of them lie in another part of the split than their original, so that a test measures memory too", apart)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"math"
@@ -15,7 +16,11 @@ import (
 )
 
 // A small reader of DICOM (PS3.5, PS3.10): the few elements that an image needs are
-// kept, all others, the patient's among them, are passed over unread.
+// kept, all others are passed over unread. Of the patient only a hash of the ID is kept,
+// with a key that ends with the process, to tell which images are of one person.
+
+// patientKey is the key of that hash.
+var patientKey = maphash.MakeSeed()
 
 // Elements by group and number.
 const (
@@ -28,6 +33,7 @@ const (
 	tagBetween        = 0x00180088
 	tagImagerSpacing  = 0x00181164
 	tagMosaic         = 0x0019100a // Siemens
+	tagPatient        = 0x00100020
 	tagSeriesUID      = 0x0020000e
 	tagInstance       = 0x00200013
 	tagPosition       = 0x00200032
@@ -99,6 +105,7 @@ func (a attributes) over(b attributes) attributes {
 type dicomFile struct {
 	name, syntax, class, modality string
 	seriesUID, instanceUID        string
+	patient                       uint64 // 0 where it is not known
 	instance                      int
 	photometric                   string
 	rows, columns, frames         int
@@ -374,6 +381,10 @@ func (e *elements) value(tag, length uint32, depth int, into *attributes) error 
 		if f.mosaic != 0 {
 			f.normal = csaVector(b, "SliceNormalVector")
 		}
+	case tagPatient:
+		if text != "" {
+			f.patient = max(maphash.String(patientKey, text), 1)
+		}
 	case tagSeriesUID:
 		f.seriesUID = text
 	case tagInstance:
@@ -406,7 +417,7 @@ func (e *elements) value(tag, length uint32, depth int, into *attributes) error 
 
 var wanted = func() map[uint32]bool {
 	m := map[uint32]bool{}
-	for _, t := range []uint32{tagImageType, tagClass, tagInstanceUID, tagModality, tagThickness, tagBetween, tagImagerSpacing, tagMosaic, tagSeriesUID, tagInstance, tagPosition, tagOrientation, tagSamples, tagPhotometric, tagPlanar, tagFrames, tagRows, tagColumns, tagSpacing, tagAllocated, tagStored, tagHigh, tagSigned, tagIntercept, tagSlope, tagCSA} {
+	for _, t := range []uint32{tagImageType, tagClass, tagInstanceUID, tagModality, tagPatient, tagThickness, tagBetween, tagImagerSpacing, tagMosaic, tagSeriesUID, tagInstance, tagPosition, tagOrientation, tagSamples, tagPhotometric, tagPlanar, tagFrames, tagRows, tagColumns, tagSpacing, tagAllocated, tagStored, tagHigh, tagSigned, tagIntercept, tagSlope, tagCSA} {
 		m[t] = true
 	}
 	return m

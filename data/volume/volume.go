@@ -48,6 +48,7 @@ type Header struct {
 	Spacing  []float64     // distance between voxels along each axis, in the file's unit (mm unless it says otherwise); 1 where unknown
 	Affine   [4][4]float64 // voxel index → mm, RAS+; for 2-D images the identity
 	Frames   int           // volumes in a 4-D file, else 1
+	Patient  uint64        // equal for DICOM images of one patient, 0 where that is not known; differs from run to run
 	Notes    []string      // what a person should know about this file
 }
 

@@ -1,6 +1,6 @@
 // Package config is the TOML file of a run, the same for the command and for
-// wasm: the keys of jepa.Config at the top and tables for what they add, [data]
-// and [probe].
+// wasm: the keys of jepa.Config at the top and tables for what they add, [data],
+// [probe] and [finetune].
 //
 // Values come from the preset, then from a file, then from flags, each over the
 // one before. What the data decide (their size and channels) and
@@ -25,8 +25,9 @@ import (
 // Config is a whole run.
 type Config struct {
 	jepa.Config
-	Data  Data  `toml:"data"`
-	Probe Probe `toml:"probe"`
+	Data     Data          `toml:"data"`
+	Probe    Probe         `toml:"probe"`
+	Finetune jepa.Finetune `toml:"finetune"`
 }
 
 // Data says what is read and how it is brought to the encoder.
@@ -47,6 +48,13 @@ type Data struct {
 	Test             float64    `toml:"test"`
 	SplitByOrder     bool       `toml:"split_by_order"`
 	SplitSeed        uint64     `toml:"split_seed"`
+	Stratify         bool       `toml:"stratify"`
+	Splits           string     `toml:"splits"`
+	Labels           string     `toml:"labels"`
+	LabelColumn      string     `toml:"label_column"`
+	LabelKind        string     `toml:"label_kind"`
+	SubjectColumn    string     `toml:"subject_column"`
+	SubjectFrom      string     `toml:"subject_from"`
 	CropScale        [2]float64 `toml:"crop_scale"`
 	CropRatio        [2]float64 `toml:"crop_ratio"`
 	Flip             []float64  `toml:"flip"`
@@ -117,10 +125,12 @@ func Default(preset string) (Config, error) {
 		Config: j,
 		Data: Data{
 			Fit: string(data.FitCropOrPad), Pad: string(data.PadEdge), Normalize: string(data.NormalizeZ), CacheMiB: 1024,
-			Val: data.DefaultSplit.Val, Test: data.DefaultSplit.Test,
+			Val: data.DefaultSplit.Val, Test: data.DefaultSplit.Test, Stratify: true,
+			LabelKind: string(data.LabelAuto), SubjectFrom: string(data.SubjectAuto),
 			Phantoms: Phantoms{Count: 256, Size: p.Size, Noise: p.Noise},
 		},
-		Probe: Probe{Encoder: "context", Pooling: "mean", Cs: []float64{0.01, 0.1, 1, 10}, LabelFraction: 1, DenseVolumes: 200, Resamples: 1000},
+		Probe:    Probe{Encoder: "context", Pooling: "mean", Cs: []float64{0.01, 0.1, 1, 10}, LabelFraction: 1, DenseVolumes: 200, Resamples: 1000},
+		Finetune: jepa.DefaultFinetune(),
 	}, err
 }
 
@@ -143,7 +153,9 @@ func (c *Config) Options() data.Options {
 		Size: size, Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
 		Reorient: d.Reorient, Spacing: d.Spacing, Frame: d.Frame, FramesAsChannels: d.FramesAsChannels,
 		ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
-		Split: &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Seed: d.SplitSeed},
+		Split:  &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Mixed: !d.Stratify, Seed: d.SplitSeed},
+		Splits: d.Splits, Labels: d.Labels, LabelColumn: d.LabelColumn, LabelKind: data.LabelKind(d.LabelKind),
+		SubjectColumn: d.SubjectColumn, Subjects: data.SubjectSource(d.SubjectFrom),
 	}
 }
 
@@ -257,6 +269,9 @@ func (c *Config) validateOwn() error {
 		return bad("%w", err)
 	}
 	if err := c.Augment().Validate(len(c.Encoder.ImgSize)); err != nil {
+		return bad("%w", err)
+	}
+	if err := c.Finetune.Validate(); err != nil {
 		return bad("%w", err)
 	}
 	switch {

@@ -33,8 +33,11 @@ func dataFlags(cmd *cobra.Command) *configFlags {
 	f.set.String("fit", "", "how: crop-or-pad or resize (data.fit)")
 	f.set.String("normalize", "", "intensities: z, z-foreground, robust or none (data.normalize)")
 	f.set.Bool("skip-bad", false, "leave unreadable files out (data.skip_bad)")
+	f.set.String("labels", "", "CSV or TSV with a label or a subject for each image (data.labels)")
+	f.set.String("splits", "", "CSV that says which image is for train, val and test, such as a run's splits.csv (data.splits)")
 	f.set.StringArrayVar(&f.sets, "set", nil, "set any key of the configuration, such as --set optimizer=sgd")
 	f.keys["size"], f.keys["fit"], f.keys["normalize"], f.keys["skip-bad"] = "data.size", "data.fit", "data.normalize", "data.skip_bad"
+	f.keys["labels"], f.keys["splits"] = "data.labels", "data.splits"
 	return f
 }
 
@@ -122,9 +125,18 @@ func (f *configFlags) parse(paths []string) (config.Config, error) {
 	return c, setPaths(&c, paths)
 }
 
-// setPaths gives the configuration the data of the command line, absolute so
-// that a resumed run finds them from anywhere.
+// setPaths gives the configuration the data of the command line, absolute as its
+// tables so that a resumed run finds them from anywhere.
 func setPaths(c *config.Config, paths []string) error {
+	for _, table := range []*string{&c.Data.Labels, &c.Data.Splits} {
+		if *table != "" {
+			full, err := filepath.Abs(*table)
+			if err != nil {
+				return err
+			}
+			*table = full
+		}
+	}
 	if len(paths) == 0 {
 		return nil
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	"encoding/csv"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +22,7 @@ import (
 // Files of a run's folder, besides jepa's.
 const (
 	configFile  = "config.toml"   // the whole configuration
-	splitFile   = "split.csv"     // which sample is for what
+	splitFile   = "splits.csv"    // which sample is for what
 	metricsFile = "metrics.jsonl" // one JSON object an entry
 	curvesFile  = "curves.png"
 	masksFile   = "masks.png"
@@ -88,20 +88,13 @@ func (r runFolder) write(name string, content []byte) error {
 	return os.Rename(tmp, r.path(name))
 }
 
-// writeSplit lists which sample is for what.
+// writeSplit lists whose each sample is and what it is for.
 func (r runFolder) writeSplit(ds data.Dataset) error {
-	var b strings.Builder
-	w := csv.NewWriter(&b)
-	rows := [][]string{{"sample", "split"}}
-	for _, s := range []string{"train", "val", "test"} {
-		for _, i := range ds.Split(s) {
-			rows = append(rows, []string{ds.Name(i), s})
-		}
-	}
-	if err := w.WriteAll(rows); err != nil {
+	var b bytes.Buffer
+	if err := data.WriteSplits(&b, ds); err != nil {
 		return err
 	}
-	return r.write(splitFile, []byte(b.String()))
+	return r.write(splitFile, b.Bytes())
 }
 
 // metric is one line of the metrics file: figures of a step, or of the health

@@ -44,7 +44,7 @@ func trainCommand(c *console) *cobra.Command {
 		Short: "Train an encoder on images or volumes, without labels",
 		Long: `Trains I-JEPA on the training split of DATA: NIfTI, NPZ and NPY files, pictures, or
 folders of them, or the word phantoms for generated volumes. Everything lies in the
-folder of the run: config.toml (complete, to train the same again), split.csv,
+folder of the run: config.toml (complete, to train the same again), splits.csv,
 metrics.jsonl, checkpoint.safetensors (exact state), pictures, and at the end
 weights.safetensors. Ctrl-C finishes the step at hand and saves; --resume goes on
 bit for bit as if nothing had happened.
@@ -215,7 +215,7 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 	// Weights alone say how to read data for them, but not where data lie: names
 	// of folders can be names of patients.
 	noted := *conf
-	noted.Data.Paths = nil
+	noted.Data.Paths, noted.Data.Labels, noted.Data.Splits = nil, "", ""
 	t.trainer.Note = string(noted.TOML())
 	if err := t.openFolder(); err != nil {
 		t.close()
