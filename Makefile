@@ -1,6 +1,6 @@
 # The menu. Each target is one script or one command; scripts/ has the rest.
 
-.PHONY: help demo test test-bindings test-wasm bench lint fuzz build wasm setup clean
+.PHONY: help demo test test-bindings test-wasm bench lint fuzz build wasm page web setup clean
 
 help: ## This list
 	@echo "wgjepa: I-JEPA on images and volumes, computed in WGSL"
@@ -33,6 +33,12 @@ build: setup ## Build bin/wgjepa
 
 wasm: setup ## Build build/wasm/wgjepa.wasm, and install Deno (by npm) to run it
 	@scripts/wasm.sh --deno
+
+page: setup ## Build build/www: the page, for any static host (npm installs what it bundles)
+	@scripts/page.sh
+
+web: build page ## Build the page and serve it on localhost
+	@bin/wgjepa web
 
 setup: ## Install what is missing: compiler, Vulkan, Go
 	@scripts/setup.sh

@@ -10,9 +10,9 @@
 // a page at work. The files of older versions stay while a page of theirs is
 // open (www/storage.js holds a lock with their name).
 
-const prefix = "wgjepa-";
-const cacheName = prefix + VERSION;
 const scope = new URL(self.registration.scope);
+const prefix = `wgjepa ${scope.pathname} `;
+const cacheName = prefix + VERSION;
 
 // nameOf is the name of a file in the lists that a URL stands for, "" for others.
 function nameOf(url) {
