@@ -3,6 +3,7 @@ package gpu
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unsafe"
@@ -31,6 +32,18 @@ var kernels []*kernel // every registered kernel, by program ID
 // order and with the names of the shader's Params. bindings names the shader's
 // storage buffers in order. A disagreement is a bug and panics at start.
 func register[P any](name, file string, defines wgsl.Defines, bindings string, twin func(p P, b []ref.Buffer)) *kernel {
+	k := newKernel(name, file, defines, bindings, reflect.TypeFor[P]())
+	k.program.Twin = func(params []float64, b []ref.Buffer) {
+		var p P
+		k.setParams(unsafe.Pointer(&p), params)
+		twin(p, b)
+	}
+	return k
+}
+
+// newKernel is register without the twin. What does not depend on the type of
+// the parameters is not generic, or each type would have a copy of it.
+func newKernel(name, file string, defines wgsl.Defines, bindings string, params reflect.Type) *kernel {
 	source, err := wgsl.Source(file, defines)
 	if err != nil {
 		panic(fmt.Sprintf("gpu: kernel %s: %v", name, err))
@@ -40,10 +53,9 @@ func register[P any](name, file string, defines wgsl.Defines, bindings string, t
 		panic(fmt.Sprintf("gpu: kernel %s: %v", name, err))
 	}
 	k := &kernel{program: driver.Program{ID: len(kernels), Name: name, File: file, Source: source, Layout: layout}}
-	t := reflect.TypeFor[P]()
 	var want []wgsl.Field
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for i := range params.NumField() {
+		f := params.Field(i)
 		switch f.Type.Kind() {
 		case reflect.Uint32, reflect.Float64:
 		default:
@@ -53,8 +65,8 @@ func register[P any](name, file string, defines wgsl.Defines, bindings string, t
 		k.fields = append(k.fields, field{f.Offset, float})
 		want = append(want, wgsl.Field{Name: snake(f.Name), Float: float})
 	}
-	if !reflect.DeepEqual(want, layout.Params) {
-		panic(fmt.Sprintf("gpu: kernel %s: Params of %s are %v, those of %s are %v", name, file, layout.Params, t.Name(), want))
+	if !slices.Equal(want, layout.Params) {
+		panic(fmt.Sprintf("gpu: kernel %s: Params of %s are %v, those of %s are %v", name, file, layout.Params, params.Name(), want))
 	}
 	var names []string
 	for _, b := range layout.Bindings {
@@ -63,20 +75,33 @@ func register[P any](name, file string, defines wgsl.Defines, bindings string, t
 	if got := strings.Join(names, " "); got != bindings {
 		panic(fmt.Sprintf("gpu: kernel %s: bindings of %s are %q, the launcher gives %q", name, file, got, bindings))
 	}
-	k.program.Twin = func(params []float64, b []ref.Buffer) {
-		var p P
-		for i, f := range k.fields {
-			at := unsafe.Add(unsafe.Pointer(&p), f.offset)
-			if f.float {
-				*(*float64)(at) = params[i]
-			} else {
-				*(*uint32)(at) = uint32(params[i])
-			}
-		}
-		twin(p, b)
-	}
 	kernels = append(kernels, k)
 	return k
+}
+
+// params appends the fields of the struct of parameters at p to list.
+func (k *kernel) params(list []float64, p unsafe.Pointer) []float64 {
+	for _, f := range k.fields {
+		at := unsafe.Add(p, f.offset)
+		if f.float {
+			list = append(list, *(*float64)(at))
+		} else {
+			list = append(list, float64(*(*uint32)(at)))
+		}
+	}
+	return list
+}
+
+// setParams is the inverse of params.
+func (k *kernel) setParams(p unsafe.Pointer, list []float64) {
+	for i, f := range k.fields {
+		at := unsafe.Add(p, f.offset)
+		if f.float {
+			*(*float64)(at) = list[i]
+		} else {
+			*(*uint32)(at) = uint32(list[i])
+		}
+	}
 }
 
 // snake turns a Go name into the shader's: RowStride into row_stride.
@@ -96,6 +121,11 @@ func snake(name string) string {
 
 // launch records one dispatch of k: parameters p, tensors in binding order.
 func launch[P any](e *Encoder, k *kernel, groups [3]int, p P, tensors ...Tensor) {
+	e.record(k, groups, unsafe.Pointer(&p), tensors)
+}
+
+// record is launch for parameters at p, of the type that k was registered with.
+func (e *Encoder) record(k *kernel, groups [3]int, p unsafe.Pointer, tensors []Tensor) {
 	d := e.d
 	if d.err != nil || groups[0] == 0 || groups[1] == 0 || groups[2] == 0 {
 		return
@@ -129,14 +159,7 @@ func launch[P any](e *Encoder, k *kernel, groups [3]int, p P, tensors ...Tensor)
 	}
 	op.Args[1] = len(plan.Args)
 	op.Params[0] = len(plan.Params)
-	for _, f := range k.fields {
-		at := unsafe.Add(unsafe.Pointer(&p), f.offset)
-		if f.float {
-			plan.Params = append(plan.Params, *(*float64)(at))
-		} else {
-			plan.Params = append(plan.Params, float64(*(*uint32)(at)))
-		}
-	}
+	plan.Params = k.params(plan.Params, p)
 	op.Params[1] = len(plan.Params)
 	plan.Ops = append(plan.Ops, op)
 	if !d.compile[k] {
