@@ -33,11 +33,13 @@ func tuningFor(info Info) tuning {
 }
 
 // wideSubgroups reports whether subgroups are known to have 8 invocations or
-// more: llvmpipe's are one vector of the machine and its name says how wide
-// that is. A browser's compiler wants another text for subgroups.
+// more. Where nobody tells, llvmpipe's name says it: its subgroups are one
+// vector of the machine.
 func wideSubgroups(info Info) bool {
-	return slices.Contains(info.Features, "subgroups") && info.Backend == "Vulkan" &&
-		(strings.Contains(info.Name, "256 bits") || strings.Contains(info.Name, "512 bits"))
+	if !slices.Contains(info.Features, "subgroups") {
+		return false
+	}
+	return info.Subgroup >= 8 || strings.Contains(info.Name, "256 bits") || strings.Contains(info.Name, "512 bits")
 }
 
 // tile chooses the variant of matmul.wgsl for c (m, n) in batches.

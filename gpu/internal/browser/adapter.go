@@ -19,6 +19,7 @@ type description struct {
 	Request                                          uint32 // how it was asked for
 	Vendor, Architecture, Device, Description, Agent string
 	Fallback                                         bool
+	Subgroup                                         int
 	Limits                                           map[string]float64
 	Features                                         []string
 }
@@ -75,7 +76,7 @@ func described() []description {
 func (a description) info() driver.Info {
 	limit := func(name string) float64 { return min(a.Limits[name], math.MaxInt32) }
 	i := driver.Info{
-		Name: a.Description, Vendor: vendor(a.Vendor), Driver: strings.TrimSpace(a.Vendor + " " + a.Architecture), Backend: "WebGPU", Binding: a.Agent, Kind: driver.Unknown, Features: a.Features,
+		Name: a.Description, Vendor: vendor(a.Vendor), Driver: strings.TrimSpace(a.Vendor + " " + a.Architecture), Backend: "WebGPU", Binding: a.Agent, Kind: driver.Unknown, Features: a.Features, Subgroup: a.Subgroup,
 		Limits: driver.Limits{
 			BufferSize: uint64(a.Limits["maxBufferSize"]), BindingSize: uint64(a.Limits["maxStorageBufferBindingSize"]),
 			StorageBuffers: int(limit("maxStorageBuffersPerShaderStage")), WorkgroupMemory: int(limit("maxComputeWorkgroupStorageSize")),

@@ -41,9 +41,18 @@ const profiled = 2048;
 // is small, so that a command to stop is heard soon.
 const maxInFlight = 2;
 
+const isDeno = "Deno" in globalThis;
+
 // Deno's onSubmittedWorkDone waits within the call, and its promise follows up
 // to 10 ms later: there the call is the wait, and it is made only when needed.
-const waitsInCall = "Deno" in globalThis;
+const waitsInCall = isDeno;
+
+// dialect is source as the runtime's compiler wants it: the standard asks for
+// the extension to be enabled, which Deno's compiler does not know yet. The
+// lines keep their numbers.
+function dialect(source) {
+  return /\bsubgroup[A-Z]/.test(source) && !isDeno ? "enable subgroups; " + source : source;
+}
 
 // replay puts the dispatches of plan (Uint32Array, opWords each) into pass.
 // setBindGroup reads the dynamic offset out of the plan itself.
@@ -166,7 +175,7 @@ class Device {
         entries.push({ binding: i + 1, visibility: visibleToCompute, buffer: { type: k === "w" ? "storage" : "read-only-storage" } });
       });
       const [parts, failure] = this.guarded(() => {
-        module = this.device.createShaderModule({ label, code: source });
+        module = this.device.createShaderModule({ label, code: dialect(source) });
         const bindGroupLayout = this.device.createBindGroupLayout({ label, entries });
         const layout = this.device.createPipelineLayout({ label, bindGroupLayouts: [bindGroupLayout] });
         const made = this.device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
@@ -344,6 +353,20 @@ export function turn() {
   });
 }
 
+// featuresOf lists what a device may be opened with. Deno's adapters keep quiet
+// about subgroups, which their devices have: there opening one tells.
+async function featuresOf(gpu, i, adapter) {
+  const list = featureNames.filter((f) => adapter.features.has(f));
+  if (isDeno && !list.includes("subgroups")) {
+    try {
+      const probe = await gpu.requestAdapter(requests[i]); // an adapter opens one device
+      (await probe.requestDevice({ requiredFeatures: ["subgroups"] })).destroy();
+      list.push("subgroups");
+    } catch { /* it has none */ }
+  }
+  return list;
+}
+
 async function request(gpu, i) {
   const adapter = await gpu.requestAdapter(requests[i]);
   if (!adapter) return null;
@@ -356,7 +379,7 @@ async function request(gpu, i) {
       request: i,
       vendor: String(info.vendor ?? ""), architecture: info.architecture ?? "", device: String(info.device ?? ""), description: info.description ?? "",
       fallback: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter), limits,
-      features: featureNames.filter((f) => adapter.features.has(f)), agent: globalThis.navigator?.userAgent ?? "",
+      features: await featuresOf(gpu, i, adapter), subgroup: info.subgroupMinSize ?? 0, agent: globalThis.navigator?.userAgent ?? "",
     },
   };
 }

@@ -48,6 +48,7 @@ type Info struct {
 	Memory   uint64 // bytes it may allocate, 0 where nobody tells
 	Limits   Limits
 	Features []string // such as "shader-f16", "subgroups", "timestamp-query"
+	Subgroup int      // the fewest invocations that a subgroup may have, 0 where nobody tells
 }
 
 // ErrLost is wrapped by every error that follows the loss of the device.
