@@ -41,9 +41,10 @@ var mayImport = map[string][]string{
 	"model":               {"gpu"},
 	"jepa":                {"model", "maskgen", "checkpoint", "gpu"},
 	"internal/config":     {"jepa", "data"},
+	"internal/view":       {"jepa", "maskgen"},
 	"internal/evaluate":   {"jepa", "data", "gpu", "internal/config"},
-	"native":              {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/picture", "internal/config", "internal/evaluate"},
-	"wasm":                {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/config", "internal/evaluate"},
+	"native":              {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/picture", "internal/config", "internal/view", "internal/evaluate"},
+	"wasm":                {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/config", "internal/view", "internal/evaluate"},
 }
 
 // onlyIn names what one part of the project alone may import; tests are free.

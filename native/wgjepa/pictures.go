@@ -12,9 +12,9 @@ import (
 	"wgjepa/data"
 	"wgjepa/internal/config"
 	"wgjepa/internal/picture"
+	"wgjepa/internal/view"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
-	"wgjepa/maskgen"
 )
 
 // pictureSamples is how many samples a picture shows.
@@ -93,32 +93,23 @@ func sampleImage(ds data.Dataset, id int, grid []int) (picture.Image, error) {
 
 // maskPicture draws the masks of a step on the first training samples.
 func maskPicture(ds data.Dataset, conf *config.Config, step int) (image.Image, error) {
-	sampler, err := maskgen.New(conf.Masks())
+	masks, err := view.DrawMasks(&conf.Config, step)
 	if err != nil {
-		return nil, err
-	}
-	var masks maskgen.Masks
-	if err := sampler.Sample(&masks, conf.Seed, uint64(step), conf.BatchSize); err != nil {
 		return nil, err
 	}
 	ids := ds.Split("train")
 	var samples []picture.Masked
-	for b := range min(pictureSamples, masks.B, len(ids)) {
+	for b := range min(pictureSamples, len(masks), len(ids)) {
 		m, err := sampleImage(ds, ids[b], conf.Encoder.Grid())
 		if err != nil {
 			return nil, err
 		}
-		s := picture.Masked{Image: m, Context: masks.Context[b*masks.K : (b+1)*masks.K]}
-		for i := range masks.M {
-			at := (i*masks.B + b) * masks.L
-			s.Targets = append(s.Targets, masks.Target[at:at+masks.L])
-		}
-		samples = append(samples, s)
+		samples = append(samples, picture.Masked{Image: m, Context: masks[b].Context, Targets: masks[b].Targets})
 	}
 	if len(samples) == 0 {
 		return nil, errors.New("there are no training samples")
 	}
-	title := fmt.Sprintf("Masks of step %d: the context encoder sees %d of %d patches, the predictor predicts %d blocks of %d", step, masks.K, conf.Encoder.Patches(), masks.M, masks.L)
+	title := fmt.Sprintf("Masks of step %d: the context encoder sees %d of %d patches, the predictor predicts %d blocks of %d", step, len(masks[0].Context), conf.Encoder.Patches(), len(masks[0].Targets), len(masks[0].Targets[0]))
 	return picture.Masks(title, samples), nil
 }
 
@@ -164,39 +155,14 @@ func featurePicture(ds data.Dataset, conf *config.Config, untrained, trained *je
 				return nil, err
 			}
 		}
-		colors, err := principalColors(x)
+		basis, err := view.NewColors(x)
 		if err != nil {
 			return nil, err
 		}
+		colors := basis.Of(x)
 		for i := range samples {
 			samples[i].Maps = append(samples[i].Maps, colors[i*P:(i+1)*P])
 		}
 	}
 	return picture.Features("First three principal components of patch features as red, green, blue (one basis an encoder)", []string{"untrained", "trained"}, samples), nil
-}
-
-// principalColors maps each row's first three principal components to a colour:
-// percentiles 2 to 98 of each to its whole range.
-func principalColors(x probe.Matrix) ([][3]uint8, error) {
-	k := min(3, x.Cols, x.Rows)
-	pca, err := probe.PCA(x, k)
-	if err != nil {
-		return nil, err
-	}
-	z := pca.Transform(x)
-	colors := make([][3]uint8, x.Rows)
-	for j := range k {
-		column := make([]float32, x.Rows)
-		for i := range column {
-			column[i] = z.Row(i)[j]
-		}
-		sorted := slices.Sorted(slices.Values(column))
-		low, high := sorted[len(sorted)*2/100], sorted[len(sorted)-1-len(sorted)*2/100]
-		for i, v := range column {
-			if high > low {
-				colors[i][j] = uint8(255 * min(max((v-low)/(high-low), 0), 1))
-			}
-		}
-	}
-	return colors, nil
 }
