@@ -317,8 +317,8 @@ func attentionBench(batch, tokens, heads, dim int, grad bool) Bench {
 		}}
 }
 
-var (
-	attention = Op{
+func attention() Op {
+	return Op{
 		Name: "attention",
 		Cases: []Case{
 			{"shapes", func(t *Trial) {
@@ -348,10 +348,13 @@ var (
 			attentionBench(16, 64, 8, 32, false), attentionBench(8, 196, 3, 64, false), attentionBench(4, 512, 8, 32, false),
 		},
 	}
-	attentionGrad = Op{
+}
+
+func attentionGrad() Op {
+	return Op{
 		Name: "attention_grad",
 		Bench: []Bench{
 			attentionBench(16, 64, 8, 32, true), attentionBench(8, 196, 3, 64, true), attentionBench(4, 512, 8, 32, true),
 		},
 	}
-)
+}

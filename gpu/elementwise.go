@@ -56,45 +56,47 @@ func (e *Encoder) ScaleRowsAdd(y, residual, branch, scale Tensor) {
 	launchElements(e, scaleRowsAdd, n, row, ref.ScaleRowsParams{N: uint32(n), Row: uint32(row)}, residual, branch, scale, y)
 }
 
-var elementwise = Op{
-	Name: "elementwise",
-	Cases: []Case{
-		{"fill", func(t *Trial) {
-			for _, n := range []int{1, 63, 64, 65, 1000} {
-				dst := t.Out("dst", n)
-				t.E.Fill(dst, 0.25)
-				t.Exact(dst)
-			}
-		}},
-		{"copy", func(t *Trial) {
-			for _, n := range []int{1, 4, 63, 64, 65, 255, 256, 257, 1000} {
-				x, twin := t.In("x", n), t.Out("twin", n)
-				t.E.Copy(twin, x)
-				t.Exact(twin)
-			}
-		}},
-		{"fill, copy in pieces", func(t *Trial) {
-			limits := t.d.info.Limits
-			defer func() { t.d.info.Limits = limits }()
-			t.d.info.Limits.BindingSize = 1 << 10 // 256 elements
-			for _, n := range []int{256, 257, 1000} {
-				x, twin, dst := t.In("x", n), t.Out("twin", n), t.Out("dst", n)
-				t.E.Copy(twin, x)
-				t.E.Fill(dst, 0.25)
-				t.Exact(twin)
-				t.Exact(dst)
-			}
-		}},
-		{"stochastic depth", func(t *Trial) {
-			for _, s := range [][3]int{{1, 1, 1}, {3, 5, 3}, {2, 7, 4}, {5, 13, 20}, {4, 9, 65}} {
-				x, branch, y, dst := t.In("x", s[:]...), t.In("branch", s[:]...), t.Out("y", s[:]...), t.Out("dst", s[:]...)
-				scale := t.InFunc("scale", func(i int) float64 { return 1.25 * float64(i%2) }, s[0])
-				t.E.ScaleRowsAdd(y, x, branch, scale)
-				t.E.ScaleRows(dst, x, scale)
-				r, b := t.magnitudes(x), t.magnitudes(branch)
-				t.Within(y, func(i int) float64 { return 2 * Epsilon * (r[i] + 1.25*b[i]) })
-				t.Exact(dst)
-			}
-		}},
-	},
+func elementwise() Op {
+	return Op{
+		Name: "elementwise",
+		Cases: []Case{
+			{"fill", func(t *Trial) {
+				for _, n := range []int{1, 63, 64, 65, 1000} {
+					dst := t.Out("dst", n)
+					t.E.Fill(dst, 0.25)
+					t.Exact(dst)
+				}
+			}},
+			{"copy", func(t *Trial) {
+				for _, n := range []int{1, 4, 63, 64, 65, 255, 256, 257, 1000} {
+					x, twin := t.In("x", n), t.Out("twin", n)
+					t.E.Copy(twin, x)
+					t.Exact(twin)
+				}
+			}},
+			{"fill, copy in pieces", func(t *Trial) {
+				limits := t.d.info.Limits
+				defer func() { t.d.info.Limits = limits }()
+				t.d.info.Limits.BindingSize = 1 << 10 // 256 elements
+				for _, n := range []int{256, 257, 1000} {
+					x, twin, dst := t.In("x", n), t.Out("twin", n), t.Out("dst", n)
+					t.E.Copy(twin, x)
+					t.E.Fill(dst, 0.25)
+					t.Exact(twin)
+					t.Exact(dst)
+				}
+			}},
+			{"stochastic depth", func(t *Trial) {
+				for _, s := range [][3]int{{1, 1, 1}, {3, 5, 3}, {2, 7, 4}, {5, 13, 20}, {4, 9, 65}} {
+					x, branch, y, dst := t.In("x", s[:]...), t.In("branch", s[:]...), t.Out("y", s[:]...), t.Out("dst", s[:]...)
+					scale := t.InFunc("scale", func(i int) float64 { return 1.25 * float64(i%2) }, s[0])
+					t.E.ScaleRowsAdd(y, x, branch, scale)
+					t.E.ScaleRows(dst, x, scale)
+					r, b := t.magnitudes(x), t.magnitudes(branch)
+					t.Within(y, func(i int) float64 { return 2 * Epsilon * (r[i] + 1.25*b[i]) })
+					t.Exact(dst)
+				}
+			}},
+		},
+	}
 }

@@ -21,7 +21,7 @@ func device(t testing.TB) *Device {
 func TestKernels(t *testing.T) {
 	d := device(t)
 	t.Logf("adapter: %s (%s, %s)", d.Info().Name, d.Info().Kind, d.Info().Backend)
-	for _, op := range Table {
+	for _, op := range Table() {
 		for _, c := range op.Cases {
 			t.Run(op.Name+"/"+c.Name, func(t *testing.T) {
 				worst, err := c.Check(d, 1)
@@ -38,7 +38,7 @@ func TestTwinsAgreeWithThemselves(t *testing.T) {
 	d, err := Open("cpu")
 	require.NoError(t, err)
 	defer d.Close()
-	for _, op := range Table {
+	for _, op := range Table() {
 		for _, c := range op.Cases {
 			t.Run(op.Name+"/"+c.Name, func(t *testing.T) {
 				_, err := c.Check(d, 1)

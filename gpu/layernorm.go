@@ -99,98 +99,104 @@ func normGradBounds(g, xhat []float64, rstd float64) []float64 {
 	return bound
 }
 
-var layerNorm = Op{
-	Name: "layernorm",
-	Cases: []Case{
-		{"forward", func(t *Trial) {
-			t.variants(func() {
-				for _, s := range rowShapes {
-					rows, cols := s[0], s[1]
-					// A mean far from 0: a variance by Σx² − (Σx)² would lose it.
-					x := t.InFunc("x", func(i int) float64 { return 50*float64(i/cols%3) + t.Rand().NormFloat64() }, rows, cols)
-					gamma, beta := t.In("gamma", cols), t.In("beta", cols)
-					y, mean, rstd := t.Out("y", rows, cols), t.Out("mean", rows), t.Out("rstd", rows)
-					t.E.LayerNorm(y, mean, rstd, x, gamma, beta, 1e-5)
-					g, b, v, m, r := t.Values(gamma), t.Values(beta), t.Values(y), t.Values(mean), t.Values(rstd)
-					t.Within(y, func(i int) float64 { return normBound(cols, g[i%cols], b[i%cols], v[i]) })
-					t.Within(mean, func(i int) float64 { return Epsilon * (2*math.Abs(m[i]) + float64(cols+4)/r[i]) })
-					t.Within(rstd, func(i int) float64 { return float64(cols+8) * Epsilon * r[i] })
-					plain := t.Out("plain", rows, cols)
-					t.E.LayerNorm(plain, Tensor{}, Tensor{}, x, Tensor{}, Tensor{}, 1e-6)
-					v2 := t.Values(plain)
-					t.Within(plain, func(i int) float64 { return normBound(cols, 1, 0, v2[i]) })
-				}
-			})
-		}},
-	},
-	Bench: []Bench{
-		layerNormBench(2, func(e *Encoder, x, y, _, gamma, beta, mean, rstd Tensor) {
-			e.LayerNorm(y, mean, rstd, x, gamma, beta, 1e-6)
-		}),
-	},
-}
-
-var layerNormGradient = Op{
-	Name: "layernorm_grad",
-	Cases: []Case{
-		{"gradient", func(t *Trial) {
-			t.variants(func() {
-				for _, s := range rowShapes {
-					rows, cols := s[0], s[1]
-					x, dy, gamma := t.In("x", rows, cols), t.In("dy", rows, cols), t.In("gamma", cols)
-					mean, rstd := t.In("mean", rows), t.positive("rstd", rows)
-					dx, plain, sum := t.Out("dx", rows, cols), t.Out("plain", rows, cols), t.In("sum", rows, cols)
-					xs, g, gain, m, r, before := t.Values(x), t.magnitudes(dy), t.magnitudes(gamma), t.Values(mean), t.Values(rstd), t.magnitudes(sum)
-					var bounds, plainBounds []float64
-					for row := range rows {
-						xhat, scaled := make([]float64, cols), make([]float64, cols)
-						for i := range cols {
-							xhat[i] = math.Abs(xs[row*cols+i]-m[row]) * r[row]
-							scaled[i] = g[row*cols+i] * gain[i]
-						}
-						bounds = append(bounds, normGradBounds(scaled, xhat, r[row])...)
-						plainBounds = append(plainBounds, normGradBounds(g[row*cols:][:cols], xhat, r[row])...)
+func layerNorm() Op {
+	return Op{
+		Name: "layernorm",
+		Cases: []Case{
+			{"forward", func(t *Trial) {
+				t.variants(func() {
+					for _, s := range rowShapes {
+						rows, cols := s[0], s[1]
+						// A mean far from 0: a variance by Σx² − (Σx)² would lose it.
+						x := t.InFunc("x", func(i int) float64 { return 50*float64(i/cols%3) + t.Rand().NormFloat64() }, rows, cols)
+						gamma, beta := t.In("gamma", cols), t.In("beta", cols)
+						y, mean, rstd := t.Out("y", rows, cols), t.Out("mean", rows), t.Out("rstd", rows)
+						t.E.LayerNorm(y, mean, rstd, x, gamma, beta, 1e-5)
+						g, b, v, m, r := t.Values(gamma), t.Values(beta), t.Values(y), t.Values(mean), t.Values(rstd)
+						t.Within(y, func(i int) float64 { return normBound(cols, g[i%cols], b[i%cols], v[i]) })
+						t.Within(mean, func(i int) float64 { return Epsilon * (2*math.Abs(m[i]) + float64(cols+4)/r[i]) })
+						t.Within(rstd, func(i int) float64 { return float64(cols+8) * Epsilon * r[i] })
+						plain := t.Out("plain", rows, cols)
+						t.E.LayerNorm(plain, Tensor{}, Tensor{}, x, Tensor{}, Tensor{}, 1e-6)
+						v2 := t.Values(plain)
+						t.Within(plain, func(i int) float64 { return normBound(cols, 1, 0, v2[i]) })
 					}
-					t.E.LayerNormGrad(dx, dy, x, gamma, mean, rstd)
-					t.E.LayerNormGrad(plain, dy, x, Tensor{}, mean, rstd)
-					t.E.LayerNormGradAdd(sum, dy, x, gamma, mean, rstd)
-					t.Within(dx, at(bounds))
-					t.Within(plain, at(plainBounds))
-					t.Within(sum, func(i int) float64 { return 2*bounds[i] + 2*Epsilon*before[i] })
-				}
-			})
-		}},
-	},
-	Bench: []Bench{layerNormBench(3, func(e *Encoder, x, dy, dx, gamma, _, mean, rstd Tensor) {
-		e.LayerNormGrad(dx, dy, x, gamma, mean, rstd)
-	})},
+				})
+			}},
+		},
+		Bench: []Bench{
+			layerNormBench(2, func(e *Encoder, x, y, _, gamma, beta, mean, rstd Tensor) {
+				e.LayerNorm(y, mean, rstd, x, gamma, beta, 1e-6)
+			}),
+		},
+	}
 }
 
-var layerNormGradientParams = Op{
-	Name: "layernorm_grad_params",
-	Cases: []Case{
-		{"gradient of gain and bias", func(t *Trial) {
-			for _, s := range append(rowShapes, [][2]int{{15, 64}, {16, 65}, {17, 63}, {5000, 20}}...) {
-				rows, cols := s[0], s[1]
-				x, dy := t.In("x", rows, cols), t.In("dy", rows, cols)
-				mean, rstd := t.In("mean", rows), t.positive("rstd", rows)
-				dgamma, dbeta := t.In("dgamma", cols), t.In("dbeta", cols)
-				xs, g, m, r := t.Values(x), t.magnitudes(dy), t.Values(mean), t.Values(rstd)
-				gains, biases := t.magnitudes(dgamma), t.magnitudes(dbeta)
-				for i := range g {
-					gains[i%cols] += g[i] * math.Abs(xs[i]-m[i/cols]) * r[i/cols]
-					biases[i%cols] += g[i]
+func layerNormGradient() Op {
+	return Op{
+		Name: "layernorm_grad",
+		Cases: []Case{
+			{"gradient", func(t *Trial) {
+				t.variants(func() {
+					for _, s := range rowShapes {
+						rows, cols := s[0], s[1]
+						x, dy, gamma := t.In("x", rows, cols), t.In("dy", rows, cols), t.In("gamma", cols)
+						mean, rstd := t.In("mean", rows), t.positive("rstd", rows)
+						dx, plain, sum := t.Out("dx", rows, cols), t.Out("plain", rows, cols), t.In("sum", rows, cols)
+						xs, g, gain, m, r, before := t.Values(x), t.magnitudes(dy), t.magnitudes(gamma), t.Values(mean), t.Values(rstd), t.magnitudes(sum)
+						var bounds, plainBounds []float64
+						for row := range rows {
+							xhat, scaled := make([]float64, cols), make([]float64, cols)
+							for i := range cols {
+								xhat[i] = math.Abs(xs[row*cols+i]-m[row]) * r[row]
+								scaled[i] = g[row*cols+i] * gain[i]
+							}
+							bounds = append(bounds, normGradBounds(scaled, xhat, r[row])...)
+							plainBounds = append(plainBounds, normGradBounds(g[row*cols:][:cols], xhat, r[row])...)
+						}
+						t.E.LayerNormGrad(dx, dy, x, gamma, mean, rstd)
+						t.E.LayerNormGrad(plain, dy, x, Tensor{}, mean, rstd)
+						t.E.LayerNormGradAdd(sum, dy, x, gamma, mean, rstd)
+						t.Within(dx, at(bounds))
+						t.Within(plain, at(plainBounds))
+						t.Within(sum, func(i int) float64 { return 2*bounds[i] + 2*Epsilon*before[i] })
+					}
+				})
+			}},
+		},
+		Bench: []Bench{layerNormBench(3, func(e *Encoder, x, dy, dx, gamma, _, mean, rstd Tensor) {
+			e.LayerNormGrad(dx, dy, x, gamma, mean, rstd)
+		})},
+	}
+}
+
+func layerNormGradientParams() Op {
+	return Op{
+		Name: "layernorm_grad_params",
+		Cases: []Case{
+			{"gradient of gain and bias", func(t *Trial) {
+				for _, s := range append(rowShapes, [][2]int{{15, 64}, {16, 65}, {17, 63}, {5000, 20}}...) {
+					rows, cols := s[0], s[1]
+					x, dy := t.In("x", rows, cols), t.In("dy", rows, cols)
+					mean, rstd := t.In("mean", rows), t.positive("rstd", rows)
+					dgamma, dbeta := t.In("dgamma", cols), t.In("dbeta", cols)
+					xs, g, m, r := t.Values(x), t.magnitudes(dy), t.Values(mean), t.Values(rstd)
+					gains, biases := t.magnitudes(dgamma), t.magnitudes(dbeta)
+					for i := range g {
+						gains[i%cols] += g[i] * math.Abs(xs[i]-m[i/cols]) * r[i/cols]
+						biases[i%cols] += g[i]
+					}
+					t.E.LayerNormGradParams(dgamma, dbeta, dy, x, mean, rstd)
+					c := chain(rows) + 4
+					t.Within(dgamma, func(i int) float64 { return c * Epsilon * gains[i] })
+					t.Within(dbeta, func(i int) float64 { return c * Epsilon * biases[i] })
 				}
-				t.E.LayerNormGradParams(dgamma, dbeta, dy, x, mean, rstd)
-				c := chain(rows) + 4
-				t.Within(dgamma, func(i int) float64 { return c * Epsilon * gains[i] })
-				t.Within(dbeta, func(i int) float64 { return c * Epsilon * biases[i] })
-			}
-		}},
-	},
-	Bench: []Bench{layerNormBench(2, func(e *Encoder, x, dy, _, dgamma, dbeta, mean, rstd Tensor) {
-		e.LayerNormGradParams(dgamma, dbeta, dy, x, mean, rstd)
-	})},
+			}},
+		},
+		Bench: []Bench{layerNormBench(2, func(e *Encoder, x, dy, _, dgamma, dbeta, mean, rstd Tensor) {
+			e.LayerNormGradParams(dgamma, dbeta, dy, x, mean, rstd)
+		})},
+	}
 }
 
 func layerNormBench(passes float64, record func(e *Encoder, x, y, dx, gamma, beta, mean, rstd Tensor)) Bench {

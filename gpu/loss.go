@@ -39,39 +39,41 @@ func (e *Encoder) SmoothL1(loss, dz, z, h Tensor, scale float64) {
 	e.sum(loss, 0, partial, l, 1/float64(n))
 }
 
-var loss = Op{
-	Name: "loss",
-	Cases: []Case{
-		{"target norm", func(t *Trial) {
-			t.variants(func() {
-				for _, s := range [][5]int{{1, 1, 1, 1, 1}, {2, 3, 5, 4, 6}, {4, 2, 17, 5, 64}, {3, 5, 9, 9, 65}, {4, 4, 8, 3, 260}} { // blocks, batch, patches, target, width
-					blocks, batch, patches, l, width := s[0], s[1], s[2], s[3], s[4]
-					h, target := t.In("h", batch, patches, width), t.choice("target", patches, blocks, batch, l)
-					dst := t.Out("dst", blocks*batch, l, width)
-					t.E.TargetNorm(dst, h, target, 1e-5)
-					v := t.Values(dst)
-					t.Within(dst, func(i int) float64 { return normBound(width, 1, 0, v[i]) })
+func loss() Op {
+	return Op{
+		Name: "loss",
+		Cases: []Case{
+			{"target norm", func(t *Trial) {
+				t.variants(func() {
+					for _, s := range [][5]int{{1, 1, 1, 1, 1}, {2, 3, 5, 4, 6}, {4, 2, 17, 5, 64}, {3, 5, 9, 9, 65}, {4, 4, 8, 3, 260}} { // blocks, batch, patches, target, width
+						blocks, batch, patches, l, width := s[0], s[1], s[2], s[3], s[4]
+						h, target := t.In("h", batch, patches, width), t.choice("target", patches, blocks, batch, l)
+						dst := t.Out("dst", blocks*batch, l, width)
+						t.E.TargetNorm(dst, h, target, 1e-5)
+						v := t.Values(dst)
+						t.Within(dst, func(i int) float64 { return normBound(width, 1, 0, v[i]) })
+					}
+				})
+			}},
+			{"smooth L1", func(t *Trial) {
+				for _, n := range []int{1, 63, 64, 65, 4095, 4097, 1000000} {
+					z, h := t.In("z", n), t.In("h", n)
+					loss, dz := t.Out("loss", 1), t.Out("dz", n)
+					t.E.SmoothL1(loss, dz, z, h, 0.25)
+					// All terms are positive; each is rounded 6 times before it is added.
+					mean := t.Values(loss)[0]
+					t.Within(loss, func(int) float64 { return (lanesChain(n) + 8) * Epsilon * mean })
+					grad := t.magnitudes(dz)
+					t.Within(dz, func(i int) float64 { return 4 * Epsilon * grad[i] })
+					alone := t.Out("alone", 1)
+					t.E.SmoothL1(alone, Tensor{}, z, h, 1)
+					t.Within(alone, func(int) float64 { return (lanesChain(n) + 8) * Epsilon * mean })
 				}
-			})
-		}},
-		{"smooth L1", func(t *Trial) {
-			for _, n := range []int{1, 63, 64, 65, 4095, 4097, 1000000} {
-				z, h := t.In("z", n), t.In("h", n)
-				loss, dz := t.Out("loss", 1), t.Out("dz", n)
-				t.E.SmoothL1(loss, dz, z, h, 0.25)
-				// All terms are positive; each is rounded 6 times before it is added.
-				mean := t.Values(loss)[0]
-				t.Within(loss, func(int) float64 { return (lanesChain(n) + 8) * Epsilon * mean })
-				grad := t.magnitudes(dz)
-				t.Within(dz, func(i int) float64 { return 4 * Epsilon * grad[i] })
-				alone := t.Out("alone", 1)
-				t.E.SmoothL1(alone, Tensor{}, z, h, 1)
-				t.Within(alone, func(int) float64 { return (lanesChain(n) + 8) * Epsilon * mean })
-			}
-		}},
-	},
-	Bench: []Bench{{Shape: []int{1 << 20}, Bytes: 4 * 3 << 20, Record: func(d *Device) func(*Encoder) {
-		loss, dz, z, h := d.Tensor("loss", 1), d.Tensor("dz", 1<<20), d.Tensor("z", 1<<20), d.Tensor("h", 1<<20)
-		return func(e *Encoder) { e.SmoothL1(loss, dz, z, h, 1) }
-	}}},
+			}},
+		},
+		Bench: []Bench{{Shape: []int{1 << 20}, Bytes: 4 * 3 << 20, Record: func(d *Device) func(*Encoder) {
+			loss, dz, z, h := d.Tensor("loss", 1), d.Tensor("dz", 1<<20), d.Tensor("z", 1<<20), d.Tensor("h", 1<<20)
+			return func(e *Encoder) { e.SmoothL1(loss, dz, z, h, 1) }
+		}}},
+	}
 }

@@ -418,8 +418,8 @@ func linearGradBiasBench(rows, out int) Bench {
 		}}
 }
 
-var (
-	matmul = Op{
+func matmul() Op {
+	return Op{
 		Name: "matmul",
 		Cases: []Case{matmulCase("nn", func(t *Trial, m, n, k int) {
 			c, a, b := t.Out("c", m, n), t.In("a", m, k), t.In("b", k, n)
@@ -431,7 +431,10 @@ var (
 			matmulBench(1024, (*Encoder).MatMul), matmulBench(2048, (*Encoder).MatMul),
 		},
 	}
-	matmulNT = Op{
+}
+
+func matmulNT() Op {
+	return Op{
 		Name: "matmul_nt",
 		Cases: []Case{matmulCase("nt", func(t *Trial, m, n, k int) {
 			c, a, b := t.Out("c", m, n), t.In("a", m, k), t.In("b", n, k)
@@ -440,7 +443,10 @@ var (
 		})},
 		Bench: []Bench{matmulBench(1024, (*Encoder).MatMulNT)},
 	}
-	matmulTN = Op{
+}
+
+func matmulTN() Op {
+	return Op{
 		Name: "matmul_tn",
 		Cases: []Case{matmulCase("tn", func(t *Trial, m, n, k int) {
 			c, a, b := t.Out("c", m, n), t.In("a", k, m), t.In("b", k, n)
@@ -449,22 +455,33 @@ var (
 		})},
 		Bench: []Bench{matmulBench(1024, (*Encoder).MatMulTN)},
 	}
+}
 
-	linearGELU = Op{
+func linearGELU() Op {
+	return Op{
 		Name: "linear_gelu",
 		Bench: []Bench{linearBench(3136, 768, 192, func(e *Encoder, y, x, w, bias Tensor) {
 			e.LinearGELU(y, e.d.scratch("pre", y.Len()).Reshape(y.Dims()...), x, w, bias)
 		})},
 	}
-	linearGradWeight = Op{
+}
+
+func linearGradWeight() Op {
+	return Op{
 		Name:  "linear_grad_weight",
 		Bench: []Bench{linearBench(3136, 768, 192, func(e *Encoder, y, x, w, bias Tensor) { e.LinearGradWeight(w, y, x) })},
 	}
-	linearGradBias = Op{
+}
+
+func linearGradBias() Op {
+	return Op{
 		Name:  "linear_grad_bias",
 		Bench: []Bench{linearGradBiasBench(3136, 768)},
 	}
-	linear = Op{
+}
+
+func linear() Op {
+	return Op{
 		Name: "linear",
 		Bench: []Bench{ // as in a small vision transformer
 			linearBench(1000, 192, 192, func(e *Encoder, y, x, w, bias Tensor) { e.Linear(y, x, w, bias) }),
@@ -545,4 +562,4 @@ var (
 			}},
 		},
 	}
-)
+}

@@ -199,89 +199,91 @@ var updateCases = []Update{
 	{Optimizer: SGD, Momentum: 0.9, Nesterov: true},
 }
 
-var optimizer = Op{
-	Name: "optimizer",
-	Cases: []Case{
-		{"update", func(t *Trial) {
-			for _, u := range updateCases {
-				for _, n := range []int{1, 63, 64, 65, 1000} {
-					for _, decayed := range []int{0, n/2 + 1, n} {
-						u.Decayed, u.Step = decayed, 1+n%3
-						t.update(u, n)
-					}
-				}
-			}
-		}},
-		{"update and norm in pieces", func(t *Trial) {
-			limits := t.d.info.Limits
-			defer func() { t.d.info.Limits = limits }()
-			t.d.info.Limits.BindingSize = 1 << 17 // 32768 elements
-			n := 70001
-			t.update(Update{Optimizer: AdamW, Decayed: 40000, Step: 2}, n)
-			t.update(Update{Optimizer: SGD, Momentum: 0.9, Decayed: 20000, Step: 1}, n)
-			x, norm, bad := t.In("x", n), t.Out("norm", 1), t.Out("bad", 1)
-			t.E.GradNorm(norm, x)
-			t.E.Nonfinite(bad, x)
-			v := t.Values(norm)[0]
-			t.Within(norm, func(int) float64 { return 40 * Epsilon * v })
-			t.Exact(bad)
-		}},
-		{"moving average", func(t *Trial) {
-			for _, n := range []int{1, 63, 64, 65, 1000} {
-				target, p := t.In("target", n), t.In("p", n)
-				a, b := t.magnitudes(target), t.magnitudes(p)
-				t.E.EMA(target, p, 0.996)
-				// 1 − λ is rounded, and so are the difference, its part and the sum.
-				t.Within(target, func(i int) float64 { return Epsilon * (a[i] + 4*0.004*(a[i]+b[i])) })
-			}
-		}},
-		{"gradient norm and clipping", func(t *Trial) {
-			for _, n := range []int{1, 63, 64, 65, 4097, 1000000} {
-				x, y, norm, clip := t.In("x", n), t.In("y", 65), t.Out("norm", 1), t.Out("clip", 1)
-				t.E.GradNorm(norm, x, y)
-				t.E.ClipScale(clip, norm, 2)
-				v, c := t.Values(norm)[0], t.Values(clip)[0]
-				// Squares are positive: half the relative error of the sum, and the root's own.
-				bound := (lanesChain(n)/2 + 8) * Epsilon
-				t.Within(norm, func(int) float64 { return bound * v })
-				t.Within(clip, func(int) float64 { return (bound + 8*Epsilon) * c })
-			}
-		}},
-		{"a gradient that is not finite", func(t *Trial) {
-			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-				for _, optimizer := range []Optimizer{AdamW, SGD} {
-					n := 130
-					p, m, v, target := t.In("p", n), t.In("m", n), t.InFunc("v", func(int) float64 { return 1 }, n), t.In("target", n)
-					g := t.InFunc("g", func(i int) float64 {
-						if i == 129 {
-							return bad
+func optimizer() Op {
+	return Op{
+		Name: "optimizer",
+		Cases: []Case{
+			{"update", func(t *Trial) {
+				for _, u := range updateCases {
+					for _, n := range []int{1, 63, 64, 65, 1000} {
+						for _, decayed := range []int{0, n/2 + 1, n} {
+							u.Decayed, u.Step = decayed, 1+n%3
+							t.update(u, n)
 						}
-						return 1
-					}, n)
-					norm, clip := t.Out("norm", 1), t.Out("clip", 1)
-					t.E.GradNorm(norm, g)
-					t.E.ClipScale(clip, norm, 2)
-					u := Update{Optimizer: optimizer, LR: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Momentum: 0.9, Step: 2, EMA: 0.5}
-					if optimizer == SGD {
-						v = Tensor{}
-					}
-					t.E.Update(p, g, m, v, Tensor{}, target, clip, u)
-					for _, x := range []Tensor{clip, p, m, target, g.Slice(0, 64)} {
-						t.Exact(x)
 					}
 				}
+			}},
+			{"update and norm in pieces", func(t *Trial) {
+				limits := t.d.info.Limits
+				defer func() { t.d.info.Limits = limits }()
+				t.d.info.Limits.BindingSize = 1 << 17 // 32768 elements
+				n := 70001
+				t.update(Update{Optimizer: AdamW, Decayed: 40000, Step: 2}, n)
+				t.update(Update{Optimizer: SGD, Momentum: 0.9, Decayed: 20000, Step: 1}, n)
+				x, norm, bad := t.In("x", n), t.Out("norm", 1), t.Out("bad", 1)
+				t.E.GradNorm(norm, x)
+				t.E.Nonfinite(bad, x)
+				v := t.Values(norm)[0]
+				t.Within(norm, func(int) float64 { return 40 * Epsilon * v })
+				t.Exact(bad)
+			}},
+			{"moving average", func(t *Trial) {
+				for _, n := range []int{1, 63, 64, 65, 1000} {
+					target, p := t.In("target", n), t.In("p", n)
+					a, b := t.magnitudes(target), t.magnitudes(p)
+					t.E.EMA(target, p, 0.996)
+					// 1 − λ is rounded, and so are the difference, its part and the sum.
+					t.Within(target, func(i int) float64 { return Epsilon * (a[i] + 4*0.004*(a[i]+b[i])) })
+				}
+			}},
+			{"gradient norm and clipping", func(t *Trial) {
+				for _, n := range []int{1, 63, 64, 65, 4097, 1000000} {
+					x, y, norm, clip := t.In("x", n), t.In("y", 65), t.Out("norm", 1), t.Out("clip", 1)
+					t.E.GradNorm(norm, x, y)
+					t.E.ClipScale(clip, norm, 2)
+					v, c := t.Values(norm)[0], t.Values(clip)[0]
+					// Squares are positive: half the relative error of the sum, and the root's own.
+					bound := (lanesChain(n)/2 + 8) * Epsilon
+					t.Within(norm, func(int) float64 { return bound * v })
+					t.Within(clip, func(int) float64 { return (bound + 8*Epsilon) * c })
+				}
+			}},
+			{"a gradient that is not finite", func(t *Trial) {
+				for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+					for _, optimizer := range []Optimizer{AdamW, SGD} {
+						n := 130
+						p, m, v, target := t.In("p", n), t.In("m", n), t.InFunc("v", func(int) float64 { return 1 }, n), t.In("target", n)
+						g := t.InFunc("g", func(i int) float64 {
+							if i == 129 {
+								return bad
+							}
+							return 1
+						}, n)
+						norm, clip := t.Out("norm", 1), t.Out("clip", 1)
+						t.E.GradNorm(norm, g)
+						t.E.ClipScale(clip, norm, 2)
+						u := Update{Optimizer: optimizer, LR: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Momentum: 0.9, Step: 2, EMA: 0.5}
+						if optimizer == SGD {
+							v = Tensor{}
+						}
+						t.E.Update(p, g, m, v, Tensor{}, target, clip, u)
+						for _, x := range []Tensor{clip, p, m, target, g.Slice(0, 64)} {
+							t.Exact(x)
+						}
+					}
+				}
+			}},
+		},
+		Bench: []Bench{{Shape: []int{1 << 22}, Bytes: 4 * 9 << 22, Record: func(d *Device) func(*Encoder) {
+			arena := func(label string) Tensor { return d.Tensor(label, 1<<22) }
+			p, g, m, v, target := arena("p"), arena("g"), arena("m"), arena("v"), arena("target")
+			return func(e *Encoder) {
+				e.Update(p, g, m, v, Tensor{}, target, Tensor{}, Update{
+					Optimizer: AdamW, LR: 1e-3, WeightDecay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 10, Decayed: 1 << 21, EMA: 0.996,
+				})
 			}
-		}},
-	},
-	Bench: []Bench{{Shape: []int{1 << 22}, Bytes: 4 * 9 << 22, Record: func(d *Device) func(*Encoder) {
-		arena := func(label string) Tensor { return d.Tensor(label, 1<<22) }
-		p, g, m, v, target := arena("p"), arena("g"), arena("m"), arena("v"), arena("target")
-		return func(e *Encoder) {
-			e.Update(p, g, m, v, Tensor{}, target, Tensor{}, Update{
-				Optimizer: AdamW, LR: 1e-3, WeightDecay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 10, Decayed: 1 << 21, EMA: 0.996,
-			})
-		}
-	}}},
+		}}},
+	}
 }
 
 // update runs one update of n elements and bounds all that it changes.

@@ -59,33 +59,35 @@ func (e *Encoder) Patches(dst, x, index Tensor, g Geometry) {
 	}, x, e.orNone(index, false), dst)
 }
 
-var patches = Op{
-	Name: "patches",
-	Cases: []Case{{"2-D and 3-D", func(t *Trial) {
-		for _, g := range []Geometry{
-			{1, [3]int{1, 1, 1}, [3]int{1, 1, 1}},
-			{3, [3]int{6, 4, 1}, [3]int{3, 2, 1}},
-			{1, [3]int{8, 8, 8}, [3]int{4, 4, 4}},
-			{2, [3]int{4, 6, 10}, [3]int{2, 3, 5}},
-		} {
-			for _, batch := range []int{1, 3} {
-				x := t.In("x", batch, g.Channels*g.Size[0], g.Size[1], g.Size[2])
-				all := t.Out("all", batch, g.Patches(), g.PatchLen())
-				t.E.Patches(all, x, Tensor{}, g)
-				t.Exact(all)
-				kept := ceil(g.Patches(), 2)
-				index := t.choice("index", g.Patches(), batch, kept)
-				some := t.Out("some", batch, kept, g.PatchLen())
-				t.E.Patches(some, x, index, g)
-				t.Exact(some)
+func patches() Op {
+	return Op{
+		Name: "patches",
+		Cases: []Case{{"2-D and 3-D", func(t *Trial) {
+			for _, g := range []Geometry{
+				{1, [3]int{1, 1, 1}, [3]int{1, 1, 1}},
+				{3, [3]int{6, 4, 1}, [3]int{3, 2, 1}},
+				{1, [3]int{8, 8, 8}, [3]int{4, 4, 4}},
+				{2, [3]int{4, 6, 10}, [3]int{2, 3, 5}},
+			} {
+				for _, batch := range []int{1, 3} {
+					x := t.In("x", batch, g.Channels*g.Size[0], g.Size[1], g.Size[2])
+					all := t.Out("all", batch, g.Patches(), g.PatchLen())
+					t.E.Patches(all, x, Tensor{}, g)
+					t.Exact(all)
+					kept := ceil(g.Patches(), 2)
+					index := t.choice("index", g.Patches(), batch, kept)
+					some := t.Out("some", batch, kept, g.PatchLen())
+					t.E.Patches(some, x, index, g)
+					t.Exact(some)
+				}
 			}
-		}
-	}}},
-	Bench: []Bench{{Shape: []int{16, 64, 64, 64}, Bytes: 4 * 2 * 16 * 64 * 64 * 64, Record: func(d *Device) func(*Encoder) {
-		g := Geometry{1, [3]int{64, 64, 64}, [3]int{8, 8, 8}}
-		x, dst := d.Tensor("x", 16, 64*64*64), d.Tensor("patches", 16, g.Patches(), g.PatchLen())
-		return func(e *Encoder) { e.Patches(dst, x, Tensor{}, g) }
-	}}},
+		}}},
+		Bench: []Bench{{Shape: []int{16, 64, 64, 64}, Bytes: 4 * 2 * 16 * 64 * 64 * 64, Record: func(d *Device) func(*Encoder) {
+			g := Geometry{1, [3]int{64, 64, 64}, [3]int{8, 8, 8}}
+			x, dst := d.Tensor("x", 16, 64*64*64), d.Tensor("patches", 16, g.Patches(), g.PatchLen())
+			return func(e *Encoder) { e.Patches(dst, x, Tensor{}, g) }
+		}}},
+	}
 }
 
 // choice makes an input of rows of indices below n, ascending and distinct

@@ -31,25 +31,27 @@ func meanPoolParams(name string, pooled, x Tensor) ref.MeanPoolParams {
 	return ref.MeanPoolParams{Batch: uint32(batch), Tokens: uint32(tokens), Width: uint32(width), Scale: 1 / float64(tokens)}
 }
 
-var pool = Op{
-	Name: "pool",
-	Cases: []Case{{"mean", func(t *Trial) {
-		for _, s := range [][3]int{{1, 1, 1}, {2, 5, 3}, {3, 64, 63}, {1, 7, 64}, {5, 513, 65}} { // batch, tokens, width
-			batch, tokens, width := s[0], s[1], s[2]
-			x, y := t.In("x", batch, tokens, width), t.Out("y", batch, width)
-			sums := make([]float64, y.Len())
-			for i, v := range t.magnitudes(x) {
-				sums[i/(tokens*width)*width+i%width] += v / float64(tokens)
-			}
-			t.E.MeanPool(y, x)
-			t.Within(y, func(i int) float64 { return float64(tokens+2) * Epsilon * sums[i] })
+func pool() Op {
+	return Op{
+		Name: "pool",
+		Cases: []Case{{"mean", func(t *Trial) {
+			for _, s := range [][3]int{{1, 1, 1}, {2, 5, 3}, {3, 64, 63}, {1, 7, 64}, {5, 513, 65}} { // batch, tokens, width
+				batch, tokens, width := s[0], s[1], s[2]
+				x, y := t.In("x", batch, tokens, width), t.Out("y", batch, width)
+				sums := make([]float64, y.Len())
+				for i, v := range t.magnitudes(x) {
+					sums[i/(tokens*width)*width+i%width] += v / float64(tokens)
+				}
+				t.E.MeanPool(y, x)
+				t.Within(y, func(i int) float64 { return float64(tokens+2) * Epsilon * sums[i] })
 
-			dy, dx := t.In("dy", batch, width), t.In("dx", batch, tokens, width)
-			d, before := t.magnitudes(dy), t.magnitudes(dx)
-			t.E.MeanPoolGradAdd(dx, dy)
-			t.Within(dx, func(i int) float64 {
-				return Epsilon * (before[i] + 4*d[i/(tokens*width)*width+i%width]/float64(tokens))
-			})
-		}
-	}}},
+				dy, dx := t.In("dy", batch, width), t.In("dx", batch, tokens, width)
+				d, before := t.magnitudes(dy), t.magnitudes(dx)
+				t.E.MeanPoolGradAdd(dx, dy)
+				t.Within(dx, func(i int) float64 {
+					return Epsilon * (before[i] + 4*d[i/(tokens*width)*width+i%width]/float64(tokens))
+				})
+			}
+		}}},
+	}
 }

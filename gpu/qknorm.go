@@ -64,18 +64,20 @@ func (e *Encoder) qkNormGroups(tokens, heads int) [3]int {
 	return [3]int{ceil(heads, 16), min(ceil(tokens, 4), e.d.info.Limits.Workgroups), 3}
 }
 
-var qkNorm = Op{
-	Name: "qknorm",
-	Cases: []Case{{"forward and gradient", func(t *Trial) {
-		for _, s := range [][4]int{{1, 1, 1, 1}, {2, 3, 2, 5}, {1, 7, 3, 4}, {3, 5, 1, 64}, {2, 17, 4, 3}, {5, 67, 2, 8}} {
-			t.qkNorm(s[0], s[1], s[2], s[3])
-		}
-	}}, {"more tokens than workgroups", func(t *Trial) {
-		limits := t.d.info.Limits
-		defer func() { t.d.info.Limits = limits }()
-		t.d.info.Limits.Workgroups = 20
-		t.qkNorm(5, 67, 2, 8)
-	}}},
+func qkNorm() Op {
+	return Op{
+		Name: "qknorm",
+		Cases: []Case{{"forward and gradient", func(t *Trial) {
+			for _, s := range [][4]int{{1, 1, 1, 1}, {2, 3, 2, 5}, {1, 7, 3, 4}, {3, 5, 1, 64}, {2, 17, 4, 3}, {5, 67, 2, 8}} {
+				t.qkNorm(s[0], s[1], s[2], s[3])
+			}
+		}}, {"more tokens than workgroups", func(t *Trial) {
+			limits := t.d.info.Limits
+			defer func() { t.d.info.Limits = limits }()
+			t.d.info.Limits.Workgroups = 20
+			t.qkNorm(5, 67, 2, 8)
+		}}},
+	}
 }
 
 // qkNorm holds both directions to the twins.

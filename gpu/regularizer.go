@@ -83,62 +83,66 @@ func (e *Encoder) SIGReg(loss, dz, z, directions Tensor, weight float64) {
 // regularizerShapes are N, D, directions.
 var regularizerShapes = [][3]int{{2, 1, 1}, {3, 2, 1}, {17, 5, 3}, {64, 64, 32}, {65, 63, 7}, {300, 12, 65}}
 
-var vicreg = Op{
-	Name: "variance_covariance",
-	Cases: []Case{
-		{"loss and gradient", func(t *Trial) {
-			t.variants(func() {
-				for _, s := range regularizerShapes {
-					// Deviations of 1/5 and 5 in turn, so that none is near 1, where the term bends.
-					n, d := s[0], s[1]
-					z := t.InFunc("z", func(i int) float64 {
-						return 0.5 + []float64{0.2, 5}[i%d%2]*(float64(i/d%2)*2-1+0.1*t.Rand().NormFloat64())
-					}, n, d)
-					dz, loss := t.In("dz", n, d), t.Out("loss", 2)
-					zs, before := t.Values(z), t.magnitudes(dz)
-					const varWeight, covWeight = 0.7, 0.3
-					t.E.VarianceCovariance(loss, dz, z, varWeight, covWeight)
-					lossBound, bounds := varianceCovarianceBounds(zs, n, d, varWeight, covWeight)
-					terms := t.Values(loss)
-					t.Within(loss, func(i int) float64 { return lossBound[i] + 50*Epsilon*math.Abs(terms[i]) })
-					t.Within(dz, func(i int) float64 { return bounds[i] + Epsilon*before[i] })
-				}
-			})
-		}},
-	},
-	Bench: []Bench{
-		{Shape: []int{4096, 384}, FLOP: 2 * 2 * 4096 * 384 * 384, Record: func(d *Device) func(*Encoder) {
-			loss, dz, z := d.Tensor("loss", 2), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384)
-			return func(e *Encoder) { e.VarianceCovariance(loss, dz, z, 1, 1) }
-		}},
-	},
+func vicreg() Op {
+	return Op{
+		Name: "variance_covariance",
+		Cases: []Case{
+			{"loss and gradient", func(t *Trial) {
+				t.variants(func() {
+					for _, s := range regularizerShapes {
+						// Deviations of 1/5 and 5 in turn, so that none is near 1, where the term bends.
+						n, d := s[0], s[1]
+						z := t.InFunc("z", func(i int) float64 {
+							return 0.5 + []float64{0.2, 5}[i%d%2]*(float64(i/d%2)*2-1+0.1*t.Rand().NormFloat64())
+						}, n, d)
+						dz, loss := t.In("dz", n, d), t.Out("loss", 2)
+						zs, before := t.Values(z), t.magnitudes(dz)
+						const varWeight, covWeight = 0.7, 0.3
+						t.E.VarianceCovariance(loss, dz, z, varWeight, covWeight)
+						lossBound, bounds := varianceCovarianceBounds(zs, n, d, varWeight, covWeight)
+						terms := t.Values(loss)
+						t.Within(loss, func(i int) float64 { return lossBound[i] + 50*Epsilon*math.Abs(terms[i]) })
+						t.Within(dz, func(i int) float64 { return bounds[i] + Epsilon*before[i] })
+					}
+				})
+			}},
+		},
+		Bench: []Bench{
+			{Shape: []int{4096, 384}, FLOP: 2 * 2 * 4096 * 384 * 384, Record: func(d *Device) func(*Encoder) {
+				loss, dz, z := d.Tensor("loss", 2), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384)
+				return func(e *Encoder) { e.VarianceCovariance(loss, dz, z, 1, 1) }
+			}},
+		},
+	}
 }
 
-var sigreg = Op{
-	Name: "sigreg",
-	Cases: []Case{
-		{"loss and gradient", func(t *Trial) {
-			t.variants(func() {
-				for _, s := range regularizerShapes {
-					n, d, k := s[0], s[1], s[2]
-					z, directions := t.In("z", n, d), t.directions(d, k)
-					dz, loss := t.In("dz", n, d), t.Out("loss", 1)
-					zs, as, before := t.Values(z), t.Values(directions), t.magnitudes(dz)
-					const weight = 0.4
-					t.E.SIGReg(loss, dz, z, directions, weight)
-					lossBound, bounds := sigregBounds(zs, as, n, d, k, weight)
-					t.Within(loss, func(int) float64 { return lossBound })
-					t.Within(dz, func(i int) float64 { return bounds[i] + Epsilon*before[i] })
-				}
-			})
-		}},
-	},
-	Bench: []Bench{
-		{Shape: []int{4096, 384, 32}, FLOP: 2 * 2 * 4096 * 384 * 32, Record: func(d *Device) func(*Encoder) {
-			loss, dz, z, directions := d.Tensor("loss", 1), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384), d.Tensor("directions", 384, 32)
-			return func(e *Encoder) { e.SIGReg(loss, dz, z, directions, 1) }
-		}},
-	},
+func sigreg() Op {
+	return Op{
+		Name: "sigreg",
+		Cases: []Case{
+			{"loss and gradient", func(t *Trial) {
+				t.variants(func() {
+					for _, s := range regularizerShapes {
+						n, d, k := s[0], s[1], s[2]
+						z, directions := t.In("z", n, d), t.directions(d, k)
+						dz, loss := t.In("dz", n, d), t.Out("loss", 1)
+						zs, as, before := t.Values(z), t.Values(directions), t.magnitudes(dz)
+						const weight = 0.4
+						t.E.SIGReg(loss, dz, z, directions, weight)
+						lossBound, bounds := sigregBounds(zs, as, n, d, k, weight)
+						t.Within(loss, func(int) float64 { return lossBound })
+						t.Within(dz, func(i int) float64 { return bounds[i] + Epsilon*before[i] })
+					}
+				})
+			}},
+		},
+		Bench: []Bench{
+			{Shape: []int{4096, 384, 32}, FLOP: 2 * 2 * 4096 * 384 * 32, Record: func(d *Device) func(*Encoder) {
+				loss, dz, z, directions := d.Tensor("loss", 1), d.Tensor("dz", 4096, 384), d.Tensor("z", 4096, 384), d.Tensor("directions", 384, 32)
+				return func(e *Encoder) { e.SIGReg(loss, dz, z, directions, 1) }
+			}},
+		},
+	}
 }
 
 // directions makes an input (d, n) of unit columns.

@@ -14,14 +14,17 @@ type Op struct {
 	Bench []Bench
 }
 
-// Table lists every operation that launchers offer.
-var Table = []Op{
-	elementwise,
-	matmul, matmulNT, matmulTN, linear, linearGELU, linearGradWeight, linearGradBias,
-	attention, attentionGrad,
-	layerNorm, layerNormGradient, layerNormGradientParams, qkNorm,
-	patches, tokens, predictorTokens, loss, crossEntropy, pool,
-	optimizer, vicreg, sigreg, health,
+// Table lists every operation that launchers offer. It is a function so that a
+// program that tests and measures nothing does not hold it.
+func Table() []Op {
+	return []Op{
+		elementwise(),
+		matmul(), matmulNT(), matmulTN(), linear(), linearGELU(), linearGradWeight(), linearGradBias(),
+		attention(), attentionGrad(),
+		layerNorm(), layerNormGradient(), layerNormGradientParams(), qkNorm(),
+		patches(), tokens(), predictorTokens(), loss(), crossEntropy(), pool(),
+		optimizer(), vicreg(), sigreg(), health(),
+	}
 }
 
 // Case runs launchers on fresh random inputs and says how far each output may

@@ -164,106 +164,108 @@ func (e *Encoder) PredictorTokensGrad(dz, dmask, dtokens Tensor) {
 // tokenShapes are batch, kept, patches, width.
 var tokenShapes = [][4]int{{1, 1, 1, 1}, {2, 3, 5, 3}, {3, 5, 7, 4}, {2, 16, 20, 63}, {1, 9, 9, 64}, {4, 11, 12, 65}}
 
-var tokens = Op{
-	Name: "tokens",
-	Cases: []Case{
-		{"forward", func(t *Trial) {
-			for _, s := range tokenShapes {
-				batch, kept, total, width := s[0], s[1], s[2], s[3]
-				for _, prefix := range [][2]int{{0, 0}, {1, 0}, {0, 2}, {1, 3}} {
-					var cls, reg Tensor
-					r := prefix[0] + prefix[1]
-					if prefix[0] > 0 {
-						cls = t.In("cls", 1, width)
-					}
-					if prefix[1] > 0 {
-						reg = t.In("reg", prefix[1], width)
-					}
-					index, some, all := t.choice("index", total, batch, kept), t.In("some", batch, kept, width), t.In("all", batch, total, width)
-					for _, prefixPos := range []bool{false, true} {
-						rows := total
-						if prefixPos {
-							rows += r
+func tokens() Op {
+	return Op{
+		Name: "tokens",
+		Cases: []Case{
+			{"forward", func(t *Trial) {
+				for _, s := range tokenShapes {
+					batch, kept, total, width := s[0], s[1], s[2], s[3]
+					for _, prefix := range [][2]int{{0, 0}, {1, 0}, {0, 2}, {1, 3}} {
+						var cls, reg Tensor
+						r := prefix[0] + prefix[1]
+						if prefix[0] > 0 {
+							cls = t.In("cls", 1, width)
 						}
-						pos := t.In("pos", rows, width)
-						dst := t.Out("dst", batch, r+kept, width)
-						t.E.Tokens(dst, some, cls, reg, pos, index, prefixPos)
-						t.Exact(dst)
-						dst = t.Out("dst", batch, r+total, width)
-						t.E.Tokens(dst, all, cls, reg, pos, Tensor{}, prefixPos)
-						t.Exact(dst)
-					}
-					dst := t.Out("dst", batch, r+kept, width)
-					t.E.Tokens(dst, some, cls, reg, Tensor{}, index, false)
-					t.Exact(dst)
-				}
-			}
-		}},
-		{"gradient", func(t *Trial) {
-			for _, s := range tokenShapes {
-				batch, kept, total, width := s[0], s[1], s[2], s[3]
-				for _, prefix := range [][2]int{{0, 0}, {1, 0}, {0, 2}, {1, 3}} {
-					r := prefix[0] + prefix[1]
-					inverse := t.inverse("inverse", batch, kept, total)
-					for _, indexed := range []bool{false, true} {
+						if prefix[1] > 0 {
+							reg = t.In("reg", prefix[1], width)
+						}
+						index, some, all := t.choice("index", total, batch, kept), t.In("some", batch, kept, width), t.In("all", batch, total, width)
 						for _, prefixPos := range []bool{false, true} {
-							n, index := total, Tensor{}
-							if indexed {
-								n, index = kept, inverse
-							}
-							d := t.In("dtokens", batch, r+n, width)
-							column := make([]float64, width) // Σ over all tokens bounds every row's sum
-							for i, v := range t.magnitudes(d) {
-								column[i%width] += v
-							}
 							rows := total
 							if prefixPos {
 								rows += r
 							}
-							grads := [3]Tensor{{}, {}, t.In("dpos", rows, width)}
-							for i, count := range prefix {
-								if count > 0 {
-									grads[i] = t.In([2]string{"dcls", "dreg"}[i], count, width)
+							pos := t.In("pos", rows, width)
+							dst := t.Out("dst", batch, r+kept, width)
+							t.E.Tokens(dst, some, cls, reg, pos, index, prefixPos)
+							t.Exact(dst)
+							dst = t.Out("dst", batch, r+total, width)
+							t.E.Tokens(dst, all, cls, reg, pos, Tensor{}, prefixPos)
+							t.Exact(dst)
+						}
+						dst := t.Out("dst", batch, r+kept, width)
+						t.E.Tokens(dst, some, cls, reg, Tensor{}, index, false)
+						t.Exact(dst)
+					}
+				}
+			}},
+			{"gradient", func(t *Trial) {
+				for _, s := range tokenShapes {
+					batch, kept, total, width := s[0], s[1], s[2], s[3]
+					for _, prefix := range [][2]int{{0, 0}, {1, 0}, {0, 2}, {1, 3}} {
+						r := prefix[0] + prefix[1]
+						inverse := t.inverse("inverse", batch, kept, total)
+						for _, indexed := range []bool{false, true} {
+							for _, prefixPos := range []bool{false, true} {
+								n, index := total, Tensor{}
+								if indexed {
+									n, index = kept, inverse
 								}
-							}
-							var before [3][]float64
-							for i, g := range grads {
-								if !g.IsNil() {
-									before[i] = t.magnitudes(g)
+								d := t.In("dtokens", batch, r+n, width)
+								column := make([]float64, width) // Σ over all tokens bounds every row's sum
+								for i, v := range t.magnitudes(d) {
+									column[i%width] += v
 								}
-							}
-							t.E.TokensGrad(grads[0], grads[1], grads[2], d, index, r, prefixPos)
-							for n, g := range grads {
-								if !g.IsNil() {
-									t.Within(g, func(i int) float64 {
-										return float64(batch+1) * Epsilon * (before[n][i] + column[i%width])
-									})
+								rows := total
+								if prefixPos {
+									rows += r
+								}
+								grads := [3]Tensor{{}, {}, t.In("dpos", rows, width)}
+								for i, count := range prefix {
+									if count > 0 {
+										grads[i] = t.In([2]string{"dcls", "dreg"}[i], count, width)
+									}
+								}
+								var before [3][]float64
+								for i, g := range grads {
+									if !g.IsNil() {
+										before[i] = t.magnitudes(g)
+									}
+								}
+								t.E.TokensGrad(grads[0], grads[1], grads[2], d, index, r, prefixPos)
+								for n, g := range grads {
+									if !g.IsNil() {
+										t.Within(g, func(i int) float64 {
+											return float64(batch+1) * Epsilon * (before[n][i] + column[i%width])
+										})
+									}
 								}
 							}
 						}
 					}
 				}
-			}
-		}},
-		{"window", func(t *Trial) {
-			for _, s := range tokenShapes {
-				batch, kept, total, width := s[0], s[1], s[2], s[3]
-				for _, first := range []int{0, (total - kept) / 2, total - kept} {
-					src, dst := t.In("src", batch, total, width), t.Out("dst", batch, kept, width)
-					t.E.Window(dst, src, first)
-					t.Exact(dst)
-					dsrc, ddst := t.Out("dsrc", batch, total, width), t.In("ddst", batch, kept, width)
-					t.E.WindowGrad(dsrc, ddst, first)
-					t.Exact(dsrc)
+			}},
+			{"window", func(t *Trial) {
+				for _, s := range tokenShapes {
+					batch, kept, total, width := s[0], s[1], s[2], s[3]
+					for _, first := range []int{0, (total - kept) / 2, total - kept} {
+						src, dst := t.In("src", batch, total, width), t.Out("dst", batch, kept, width)
+						t.E.Window(dst, src, first)
+						t.Exact(dst)
+						dsrc, ddst := t.Out("dsrc", batch, total, width), t.In("ddst", batch, kept, width)
+						t.E.WindowGrad(dsrc, ddst, first)
+						t.Exact(dsrc)
+					}
 				}
-			}
-		}},
-	},
-	Bench: []Bench{{Shape: []int{16, 512, 384}, Bytes: 4 * 2 * 16 * 512 * 384, Record: func(d *Device) func(*Encoder) {
-		patches, pos, dst := d.Tensor("patches", 16, 512, 384), d.Tensor("pos", 512, 384), d.Tensor("tokens", 16, 513, 384)
-		cls := d.Tensor("cls", 1, 384)
-		return func(e *Encoder) { e.Tokens(dst, patches, cls, Tensor{}, pos, Tensor{}, false) }
-	}}},
+			}},
+		},
+		Bench: []Bench{{Shape: []int{16, 512, 384}, Bytes: 4 * 2 * 16 * 512 * 384, Record: func(d *Device) func(*Encoder) {
+			patches, pos, dst := d.Tensor("patches", 16, 512, 384), d.Tensor("pos", 512, 384), d.Tensor("tokens", 16, 513, 384)
+			cls := d.Tensor("cls", 1, 384)
+			return func(e *Encoder) { e.Tokens(dst, patches, cls, Tensor{}, pos, Tensor{}, false) }
+		}}},
+	}
 }
 
 // inverse makes an inverse index of kept patches of each sample.
@@ -280,31 +282,33 @@ func (t *Trial) inverse(name string, batch, kept, total int) Tensor {
 	}, batch, total)
 }
 
-var predictorTokens = Op{
-	Name: "predictor_tokens",
-	Cases: []Case{{"forward and gradient", func(t *Trial) {
-		for _, s := range [][5]int{{1, 1, 1, 1, 1}, {2, 3, 4, 5, 6}, {4, 2, 9, 3, 64}, {3, 1, 1, 7, 65}, {4, 5, 17, 13, 20}} { // blocks, batch, context, target, width
-			blocks, batch, k, l, width := s[0], s[1], s[2], s[3], s[4]
-			total := k + l
-			z, mask, pos := t.In("z", batch, k, width), t.In("mask", 1, width), t.In("pos", total, width)
-			context, target := t.choice("context", total, batch, k), t.choice("target", total, blocks, batch, l)
-			dst := t.Out("dst", blocks*batch, k+l, width)
-			t.E.PredictorTokens(dst, z, mask, pos, context, target)
-			t.Exact(dst)
+func predictorTokens() Op {
+	return Op{
+		Name: "predictor_tokens",
+		Cases: []Case{{"forward and gradient", func(t *Trial) {
+			for _, s := range [][5]int{{1, 1, 1, 1, 1}, {2, 3, 4, 5, 6}, {4, 2, 9, 3, 64}, {3, 1, 1, 7, 65}, {4, 5, 17, 13, 20}} { // blocks, batch, context, target, width
+				blocks, batch, k, l, width := s[0], s[1], s[2], s[3], s[4]
+				total := k + l
+				z, mask, pos := t.In("z", batch, k, width), t.In("mask", 1, width), t.In("pos", total, width)
+				context, target := t.choice("context", total, batch, k), t.choice("target", total, blocks, batch, l)
+				dst := t.Out("dst", blocks*batch, k+l, width)
+				t.E.PredictorTokens(dst, z, mask, pos, context, target)
+				t.Exact(dst)
 
-			dz, dmask, d := t.Out("dz", batch, k, width), t.In("dmask", 1, width), t.In("dtokens", blocks*batch, k+l, width)
-			sums, masks := make([]float64, dz.Len()), t.magnitudes(dmask)
-			for i, v := range t.magnitudes(d) {
-				sequence, token := i/(width*(k+l)), i/width%(k+l)
-				if token < k {
-					sums[(sequence%batch*k+token)*width+i%width] += v
-				} else {
-					masks[i%width] += v
+				dz, dmask, d := t.Out("dz", batch, k, width), t.In("dmask", 1, width), t.In("dtokens", blocks*batch, k+l, width)
+				sums, masks := make([]float64, dz.Len()), t.magnitudes(dmask)
+				for i, v := range t.magnitudes(d) {
+					sequence, token := i/(width*(k+l)), i/width%(k+l)
+					if token < k {
+						sums[(sequence%batch*k+token)*width+i%width] += v
+					} else {
+						masks[i%width] += v
+					}
 				}
+				t.E.PredictorTokensGrad(dz, dmask, d)
+				t.Within(dz, func(i int) float64 { return float64(blocks) * Epsilon * sums[i] })
+				t.Within(dmask, func(i int) float64 { return chain(blocks*batch*l) * Epsilon * masks[i] })
 			}
-			t.E.PredictorTokensGrad(dz, dmask, d)
-			t.Within(dz, func(i int) float64 { return float64(blocks) * Epsilon * sums[i] })
-			t.Within(dmask, func(i int) float64 { return chain(blocks*batch*l) * Epsilon * masks[i] })
-		}
-	}}},
+		}}},
+	}
 }

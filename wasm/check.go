@@ -93,7 +93,7 @@ func (s *session) doctor(c command) (any, error) {
 		k  gpu.Case
 	}
 	var jobs []job
-	for _, op := range gpu.Table {
+	for _, op := range gpu.Table() {
 		if len(c.Only) > 0 && !slices.Contains(c.Only, op.Name) {
 			continue
 		}

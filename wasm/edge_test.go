@@ -166,7 +166,7 @@ func TestDoctor(t *testing.T) {
 	events, err := edge(t, "", "doctor")
 	require.NoError(t, err)
 	total := 0
-	for _, op := range gpu.Table {
+	for _, op := range gpu.Table() {
 		total += len(op.Cases)
 	}
 	last := events[len(events)-1]

@@ -52,7 +52,7 @@ func TestDoctor(t *testing.T) {
 	require.NotEmpty(t, found, "Chromium offers no adapter")
 	t.Logf("%+v", found[0])
 	only, total := []string{}, 0
-	for i, op := range gpu.Table {
+	for i, op := range gpu.Table() {
 		if testing.Short() && i%8 != 0 {
 			continue
 		}

@@ -46,7 +46,7 @@ type Step struct {
 // Check refuses options that name what is not measured.
 func (o Options) Check() error {
 	var known []string
-	for _, op := range gpu.Table {
+	for _, op := range gpu.Table() {
 		if len(op.Bench) > 0 {
 			known = append(known, op.Name)
 		}
@@ -63,7 +63,7 @@ func (o Options) wants(name string) bool { return len(o.Only) == 0 || slices.Con
 
 // Run measures and calls report with each row as it comes.
 func Run(d *gpu.Device, o Options, report func(Row)) error {
-	for _, op := range gpu.Table {
+	for _, op := range gpu.Table() {
 		if !o.wants(op.Name) {
 			continue
 		}

@@ -98,14 +98,14 @@ type doctorReport struct {
 // selfTest runs every kernel case and the golden step on d.
 func selfTest(c *console, d *gpu.Device) error {
 	total := 0
-	for _, op := range gpu.Table {
+	for _, op := range gpu.Table() {
 		total += len(op.Cases)
 	}
 	r := doctorReport{Adapter: d.Info().Name, Kernels: total, Failed: []string{}}
 	bar := c.bar("kernels", total, 0)
 	done := 0
 	worst, worstName := 0.0, ""
-	for _, op := range gpu.Table {
+	for _, op := range gpu.Table() {
 		for _, k := range op.Cases {
 			bar.note("testing", op.Name)
 			w, err := k.Check(d, 1)
