@@ -85,6 +85,8 @@ type Dataset interface {
 	Normalize(x []float32)
 	// Name returns the sample's file name, or its place in an array.
 	Name(i int) string
+	// Header describes sample i as it is stored, before preprocessing.
+	Header(i int) volume.Header
 	// Label returns the class of sample i, an index into Classes; false without a label.
 	Label(i int) (class int, ok bool)
 	// Target returns the number that is to be predicted for sample i, where labels are
@@ -158,6 +160,9 @@ type Options struct {
 	Subjects         SubjectSource // how samples of one person are told; they never lie in two parts of a split
 	CacheBytes       int64         // samples kept in memory; 0: 1 GiB, negative: none
 	MaxBytes         int64         // largest single image as float32; 0: 2 GiB
+	// Progress is told how many of the samples have been read while they are opened, from
+	// one goroutine at a time; an error ends the opening. nil: nobody asks.
+	Progress func(done, total int) error
 }
 
 func (o Options) cacheBytes() int64 {

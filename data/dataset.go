@@ -133,12 +133,13 @@ type dataset struct {
 	scratch      sync.Pool // *[]float32
 }
 
-func (d *dataset) Len() int            { return len(d.items) }
-func (d *dataset) Shape() (int, []int) { return d.channels, d.size }
-func (d *dataset) Name(i int) string   { return d.items[i].name }
-func (d *dataset) Classes() []string   { return d.classes }
-func (d *dataset) VoxelClasses() int   { return d.voxelClasses }
-func (d *dataset) Fingerprint() string { return d.fingerprint }
+func (d *dataset) Len() int                   { return len(d.items) }
+func (d *dataset) Shape() (int, []int)        { return d.channels, d.size }
+func (d *dataset) Name(i int) string          { return d.items[i].name }
+func (d *dataset) Header(i int) volume.Header { return d.items[i].header }
+func (d *dataset) Classes() []string          { return d.classes }
+func (d *dataset) VoxelClasses() int          { return d.voxelClasses }
+func (d *dataset) Fingerprint() string        { return d.fingerprint }
 
 func (d *dataset) Split(name string) []int { return append([]int{}, d.splits[name]...) }
 

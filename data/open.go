@@ -445,6 +445,14 @@ func (c *collection) refusals() error {
 	return nil
 }
 
+// SizesError says that images of several sizes need one to be brought to.
+type SizesError struct {
+	Sizes [][]int // of every image
+	text  string
+}
+
+func (e *SizesError) Error() string { return e.text }
+
 // shape returns the size of all samples, or an error that names files that differ.
 func (c *collection) shape() ([]int, error) {
 	first := c.items[0]
@@ -484,8 +492,11 @@ func (c *collection) shape() ([]int, error) {
 		return c.opt.Size, nil
 	}
 	examples, sizes := []string{}, map[string]bool{}
+	differ := &SizesError{}
 	for _, it := range c.items {
-		if s := sizeText(c.opt.place(it.header).resampled); !sizes[s] {
+		size := c.opt.place(it.header).resampled
+		differ.Sizes = append(differ.Sizes, size)
+		if s := sizeText(size); !sizes[s] {
 			sizes[s] = true
 			if len(examples) < 5 {
 				examples = append(examples, it.name+" is "+s)
@@ -493,7 +504,8 @@ func (c *collection) shape() ([]int, error) {
 		}
 	}
 	if len(sizes) > 1 {
-		return nil, fmt.Errorf("data: %d images have %d different sizes (%s): set the size to bring them to, cropped or padded or resized", len(c.items), len(sizes), strings.Join(examples, ", "))
+		differ.text = fmt.Sprintf("data: %d images have %d different sizes (%s): set the size to bring them to, cropped or padded or resized", len(c.items), len(sizes), strings.Join(examples, ", "))
+		return nil, differ
 	}
 	return c.opt.place(first.header).resampled, nil
 }
@@ -512,6 +524,27 @@ func content(x []float32) uint64 {
 	return max(h, 1)
 }
 
+// progress counts samples for who asked.
+type progress struct {
+	tell  func(done, total int) error
+	total int
+
+	mu   sync.Mutex
+	done int
+	err  error // that ended it
+}
+
+// more tells that another sample is being read.
+func (p *progress) more() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tell != nil && p.err == nil {
+		p.done++
+		p.err = p.tell(p.done, p.total)
+	}
+	return p.err
+}
+
 // verify reads every file once, so that damage is found before training, as long as
 // the samples fit into memory; beyond that only headers have been checked, unless bad
 // files are to be skipped: then they must be known now.
@@ -522,10 +555,14 @@ func (c *collection) verify(d *dataset) error {
 	contents := make([]uint64, n) // of samples that were read; 0 for those that are the same everywhere
 	next := make(chan int)
 	var workers sync.WaitGroup
+	read := progress{tell: c.opt.Progress, total: n}
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		workers.Go(func() {
 			x := make([]float32, d.channels*d.voxelCount())
 			for i := range next {
+				if read.more() != nil {
+					continue
+				}
 				if errs[i] = d.load(i, x); errs[i] == nil {
 					contents[i] = content(x)
 				}
@@ -546,6 +583,9 @@ func (c *collection) verify(d *dataset) error {
 	}
 	close(next)
 	workers.Wait()
+	if read.err != nil {
+		return read.err
+	}
 	c.report.HeaderOnly = n - checked
 	good, cached := d.items[:0:0], []*packed{}
 	firsts := map[uint64]string{}
