@@ -50,7 +50,7 @@ func unroll(file string, lines []string, first int, d Defines) (statements []str
 		return nil, 0, fmt.Errorf("wgsl: %s:%d: %s", file, first+1, fmt.Sprintf(format, args...))
 	}
 	head := strings.Fields(lines[first])
-	if len(head) != 3 || !nameRE.MatchString(head[1]) {
+	if len(head) != 3 || !isName(head[1]) {
 		return fail("write //#for NAME COUNT")
 	}
 	count := head[2]

@@ -18,8 +18,8 @@ package wgsl
 import (
 	"embed"
 	"fmt"
-	"regexp"
-	"sort"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,7 +30,10 @@ var files embed.FS
 // A variant that is off is defined as "0".
 type Defines map[string]string
 
-var nameRE = regexp.MustCompile(`^[A-Z0-9_]+$`)
+// isName reports whether s may be the name of a definition.
+func isName(s string) bool {
+	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
 
 // Source returns the text of file (such as "matmul.wgsl") specialised by d.
 func Source(file string, d Defines) (string, error) {
@@ -112,7 +115,7 @@ func specialise(file, text string, d Defines) (string, error) {
 				break
 			}
 			name, after, closed := strings.Cut(rest, "}}")
-			if !closed || !nameRE.MatchString(name) {
+			if !closed || !isName(name) {
 				return "", fmt.Errorf("wgsl: %s:%d: {{%s is not a {{NAME}} of capitals, digits and _", file, i+1, rest)
 			}
 			v, err := lookup(i, name)
@@ -156,66 +159,92 @@ type Layout struct {
 	Workgroup [3]int
 }
 
-var (
-	paramsRE  = regexp.MustCompile(`(?s)struct Params \{(.*?)\}`)
-	fieldRE   = regexp.MustCompile(`^(\w+): (f32|u32),?$`)
-	uniformRE = regexp.MustCompile(`@group\(0\) @binding\(0\) var<uniform> \w+: Params;`)
-	bindingRE = regexp.MustCompile(`@group\(0\) @binding\((\d+)\) var<storage, (read|read_write)> (\w+): array<(?:vec[234]<)?(f32|u32)>?>;`)
-	anyRE     = regexp.MustCompile(`@group\(`)
-	groupRE   = regexp.MustCompile(`@compute @workgroup_size\((\d+)(?:, (\d+))?(?:, (\d+))?\)`)
-	commentRE = regexp.MustCompile(`//[^\n]*`)
-)
-
-// Reflect reads the layout out of a specialised shader.
+// Reflect reads the layout out of a specialised shader, in which each of the
+// declarations below has a line of its own.
 func Reflect(source string) (Layout, error) {
 	var l Layout
-	source = commentRE.ReplaceAllString(source, "")
-	m := paramsRE.FindStringSubmatch(source)
-	if m == nil || !uniformRE.MatchString(source) {
+	uniform, params, inParams := false, false, false
+	declared, entries := 0, 0
+	var numbers []int // of l.Bindings
+	for line := range strings.Lines(source) {
+		line, _, _ = strings.Cut(line, "//")
+		line = strings.TrimSpace(line)
+		declared += strings.Count(line, "@group(")
+		entries += strings.Count(line, "@compute")
+		switch {
+		case line == "struct Params {":
+			params, inParams = true, true
+		case line == "}":
+			inParams = false
+		case inParams && line != "":
+			f := split(strings.TrimSuffix(line, ",")+",", "", ": ", ",")
+			if f == nil || f[1] != "f32" && f[1] != "u32" {
+				return l, fmt.Errorf("wgsl: Params: %q is not one `name: u32|f32,` a line", line)
+			}
+			l.Params = append(l.Params, Field{f[0], f[1] == "f32"})
+		}
+		if f := split(line, "@group(0) @binding(0) var<uniform> ", ": Params;"); f != nil {
+			uniform = true
+		}
+		if b := split(line, "@group(0) @binding(", ") var<storage, ", "> ", ": array<", ">;"); b != nil {
+			n, err := strconv.Atoi(b[0])
+			element := scalar(b[3])
+			if err != nil || b[1] != "read" && b[1] != "read_write" || element != "f32" && element != "u32" {
+				continue // is missed below
+			}
+			at, _ := slices.BinarySearch(numbers, n)
+			numbers = slices.Insert(numbers, at, n)
+			l.Bindings = slices.Insert(l.Bindings, at, Binding{b[2], element == "f32", b[1] == "read_write"})
+		}
+		if g := split(line, "@compute @workgroup_size(", ")"); g != nil {
+			sizes := strings.Split(g[0], ", ")
+			l.Workgroup = [3]int{1, 1, 1}
+			for i, size := range sizes[:min(3, len(sizes))] {
+				l.Workgroup[i], _ = strconv.Atoi(size)
+			}
+		}
+	}
+	if !uniform || !params {
 		return l, fmt.Errorf("wgsl: no `@group(0) @binding(0) var<uniform> …: Params;`")
 	}
-	for _, line := range strings.Split(m[1], "\n") {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
+	if declared != len(numbers)+1 {
+		return l, fmt.Errorf("wgsl: %d of %d bindings have an unknown form", declared-1-len(numbers), declared-1)
+	}
+	for i, n := range numbers {
+		if n != i+1 {
+			return l, fmt.Errorf("wgsl: storage bindings must count from 1 without gaps, %s has %d", l.Bindings[i].Name, n)
 		}
-		f := fieldRE.FindStringSubmatch(line)
-		if f == nil {
-			return l, fmt.Errorf("wgsl: Params: %q is not one `name: u32|f32,` a line", line)
-		}
-		l.Params = append(l.Params, Field{f[1], f[2] == "f32"})
 	}
-	type numbered struct {
-		n int
-		b Binding
+	if entries > 1 {
+		return l, fmt.Errorf("wgsl: %d entry points, a file is one kernel", entries)
 	}
-	var found []numbered
-	for _, b := range bindingRE.FindAllStringSubmatch(source, -1) {
-		var n int
-		fmt.Sscan(b[1], &n)
-		found = append(found, numbered{n, Binding{b[3], b[4] == "f32", b[2] == "read_write"}})
-	}
-	if got := len(anyRE.FindAllString(source, -1)); got != len(found)+1 {
-		return l, fmt.Errorf("wgsl: %d of %d bindings have an unknown form", got-1-len(found), got-1)
-	}
-	sort.Slice(found, func(i, j int) bool { return found[i].n < found[j].n })
-	for i, f := range found {
-		if f.n != i+1 {
-			return l, fmt.Errorf("wgsl: storage bindings must count from 1 without gaps, %s has %d", f.b.Name, f.n)
-		}
-		l.Bindings = append(l.Bindings, f.b)
-	}
-	if n := strings.Count(source, "@compute"); n > 1 {
-		return l, fmt.Errorf("wgsl: %d entry points, a file is one kernel", n)
-	}
-	g := groupRE.FindStringSubmatch(source)
-	if g == nil {
+	if slices.Min(l.Workgroup[:]) < 1 {
 		return l, fmt.Errorf("wgsl: no `@compute @workgroup_size(x[, y[, z]])` with literal sizes")
 	}
-	for i := range l.Workgroup {
-		l.Workgroup[i] = 1
-		if g[i+1] != "" {
-			fmt.Sscan(g[i+1], &l.Workgroup[i])
-		}
-	}
 	return l, nil
+}
+
+// split returns the words of line between the given texts, which are its
+// beginning, what stands between words, and its end; nil if line is of
+// another form.
+func split(line string, texts ...string) []string {
+	line, ok := strings.CutPrefix(line, texts[0])
+	var words []string
+	for i := 1; i < len(texts) && ok; i++ {
+		var word string
+		word, line, ok = strings.Cut(line, texts[i])
+		words = append(words, word)
+	}
+	if !ok || line != "" {
+		return nil
+	}
+	return words
+}
+
+// scalar is the type of a vector's components, or the type itself.
+func scalar(t string) string {
+	if v, ok := strings.CutPrefix(t, "vec"); ok && len(v) > 2 && strings.Contains("234", v[:1]) && v[1] == '<' {
+		return strings.TrimSuffix(v[2:], ">")
+	}
+	return t
 }

@@ -157,6 +157,7 @@ var (
 	twinRE      = regexp.MustCompile(`(?m)^// Twin: (internal/ref/\w+\.go)`)
 	valueRE     = regexp.MustCompile(`\{\{([A-Z0-9_]+)\}\}`)
 	conditionRE = regexp.MustCompile(`(?m)^\s*//#if (\w+)`)
+	commentRE   = regexp.MustCompile(`//[^\n]*`)
 )
 
 // TestFiles holds every shader to the form that the package describes: a
