@@ -3,7 +3,6 @@ package weights
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,13 +121,26 @@ func (c *contents) under(prefix string, prefixes []string) map[string]entry {
 }
 
 // heads are what models carry beside the encoder: they change none of its features.
-var heads = regexp.MustCompile(`^(head|head_dist|fc_norm|attn_pool|mask_token|pooler|classifier|decoder\w*|optimizer|embeddings\.mask_token)(\.|$)`)
+var heads = []string{"head", "head_dist", "fc_norm", "attn_pool", "mask_token", "pooler", "classifier", "optimizer"}
+
+func ofHead(name string) bool {
+	first, _, _ := strings.Cut(name, ".")
+	return slices.Contains(heads, first) || strings.HasPrefix(first, "decoder") || strings.HasPrefix(name+".", "embeddings.mask_token.")
+}
+
+// cutBlock cuts "blocks.7.norm1.weight" into "blocks.7" and "norm1.weight".
+func cutBlock(name string) (block, rest string, ok bool) {
+	list, rest, _ := strings.Cut(name, ".")
+	number, rest, ok := strings.Cut(rest, ".")
+	ok = ok && list == "blocks" && number != "" && strings.Trim(number, "0123456789") == ""
+	return list + "." + number, rest, ok
+}
 
 // drop sets aside what is not the encoder's.
 func (n *networks) drop(names map[string]entry) map[string]entry {
 	kept := map[string]entry{}
 	for name, e := range names {
-		if heads.MatchString(name) {
+		if ofHead(name) {
 			n.ignored = append(n.ignored, e.name)
 		} else {
 			kept[name] = e
@@ -173,7 +185,15 @@ var hubNames = strings.NewReplacer(
 	".output.dense.", ".mlp.fc2.",
 )
 
-var hubQKV = regexp.MustCompile(`^(blocks\.\d+)\.attention\.attention\.(query|key|value)\.(weight|bias)$`)
+// hubQKV tells that name is the query, key or value (0, 1, 2) of block; part is
+// weight or bias.
+func hubQKV(name string) (block string, i int, part string, ok bool) {
+	block, rest, inBlock := cutBlock(name)
+	rest, attention := strings.CutPrefix(rest, "attention.attention.")
+	which, part, _ := strings.Cut(rest, ".")
+	i = slices.Index([]string{"query", "key", "value"}, which)
+	return block, i, part, inBlock && attention && i >= 0 && (part == "weight" || part == "bias")
+}
 
 // fromHub renames, and stacks query, key and value.
 func fromHub(names map[string]entry) (map[string]entry, error) {
@@ -184,12 +204,12 @@ func fromHub(names map[string]entry) (map[string]entry, error) {
 		if rest, ok := strings.CutPrefix(name, "layernorm."); ok {
 			name = "norm." + rest
 		}
-		if m := hubQKV.FindStringSubmatch(name); m != nil {
-			to := m[1] + ".attn.qkv." + m[3]
+		if block, i, part, ok := hubQKV(name); ok {
+			to := block + ".attn.qkv." + part
 			if parts[to] == nil {
 				parts[to] = new([3]*entry)
 			}
-			parts[to][slices.Index([]string{"query", "key", "value"}, m[2])] = &e
+			parts[to][i] = &e
 			continue
 		}
 		list[name] = e
@@ -221,17 +241,16 @@ func fromHub(names map[string]entry) (map[string]entry, error) {
 	return list, nil
 }
 
-var layerScale = regexp.MustCompile(`^(blocks\.\d+)\.(ls1|ls2)\.gamma$`)
-
 // foldLayerScale multiplies LayerScale's gains into the linear layer before:
 // γ ⊙ (W x + b) = (γ ⊙ W) x + γ ⊙ b.
 func foldLayerScale(names map[string]entry) (map[string]entry, error) {
 	for name, gamma := range names {
-		m := layerScale.FindStringSubmatch(name)
-		if m == nil {
+		block, rest, ok := cutBlock(name)
+		layer := map[string]string{"ls1.gamma": ".attn.proj", "ls2.gamma": ".mlp.fc2"}[rest]
+		if !ok || layer == "" {
 			continue
 		}
-		layer := m[1] + map[string]string{"ls1": ".attn.proj", "ls2": ".mlp.fc2"}[m[2]]
+		layer = block + layer
 		for _, part := range []string{".weight", ".bias"} {
 			e, ok := names[layer+part]
 			if !ok || len(e.shape) == 0 || !slices.Equal(gamma.shape, e.shape[:1]) || e.shape[0] == 0 {
