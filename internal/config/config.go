@@ -165,16 +165,19 @@ func (c *Config) Augment() transform.Augment {
 }
 
 // Open opens the data that Paths name.
-func (c *Config) Open() (data.Dataset, *data.Report, error) {
+func (c *Config) Open() (data.Dataset, *data.Report, error) { return c.OpenWith(c.Options()) }
+
+// OpenWith is Open with options beyond those of the file.
+func (c *Config) OpenWith(o data.Options) (data.Dataset, *data.Report, error) {
 	paths := c.Data.Paths
 	if slices.Contains(paths, GeneratedData) {
 		if len(paths) > 1 {
 			return nil, nil, fmt.Errorf("config: %s are generated and cannot be mixed with files: name one or the other", GeneratedData)
 		}
 		p := c.Data.Phantoms
-		return data.Phantoms(phantom.Config{Size: p.Size, Noise: p.Noise}, p.Count, p.Seed, c.Options())
+		return data.Phantoms(phantom.Config{Size: p.Size, Noise: p.Noise}, p.Count, p.Seed, o)
 	}
-	return data.Open(paths, c.Options())
+	return data.Open(paths, o)
 }
 
 // Complete fills in what the data decide and what nobody chose, and validates
