@@ -231,12 +231,26 @@ func (l *Loader) prepare(step, id int, x, raw []float32) error {
 	if !l.opt.Augment.Active() {
 		return l.ds.Read(id, x)
 	}
-	if err := l.ds.Read(id, raw); err != nil {
+	return augmented(l.ds, l.opt.Augment, l.opt.Seed, step, id, x, raw)
+}
+
+// Augmented writes sample id as a batch of a step holds it, (C, H, W[, D]) row-major, to
+// dst: changed as (seed, step, id) draw it, then normalised again.
+func Augmented(ds Dataset, a transform.Augment, seed uint64, step, id int, dst []float32) error {
+	return augmented(ds, a, seed, step, id, dst, make([]float32, len(dst)))
+}
+
+func augmented(ds Dataset, a transform.Augment, seed uint64, step, id int, dst, raw []float32) error {
+	if err := ds.Read(id, raw); err != nil {
 		return err
 	}
-	channels, size := l.ds.Shape()
-	g := l.opt.Augment.Draw(transform.Rand(l.opt.Seed, uint64(step), uint64(id)), size)
-	g.Apply(x, raw, channels, size)
-	l.ds.Normalize(x)
+	channels, size := ds.Shape()
+	r := transform.Rand(seed, uint64(step), uint64(id))
+	geometry := a.Draw(r, size)
+	intensity := a.DrawIntensity(r, size)
+	geometry.Apply(dst, raw, channels, size)
+	intensity.Apply(dst, channels, size)
+	ds.Normalize(dst)
+	intensity.Erase(dst, channels, size)
 	return nil
 }

@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"testing"
@@ -119,6 +120,37 @@ func TestAugmented(t *testing.T) {
 			assert.Equal(t, want, x[k*len(want):(k+1)*len(want)])
 		}
 	}
+}
+
+// TestAugmentedWhole: with every augmentation on, a batch is what Augmented gives, a second
+// loader gives the same bits, steps differ, and values stay finite.
+func TestAugmentedWhole(t *testing.T) {
+	d := torsos(t, 6)
+	all := transform.Augment{Scale: [2]float64{0.5, 1}, Flip: []float64{0.5, 0.5, 0.5}, Rotate: 0.5, Blur: [2]float64{0, 1}, Noise: [2]float64{0, 0.2}, Erase: [2]float64{0.02, 0.2}, Chance: 0.7}
+	opt := LoaderOptions{Batch: 2, Seed: 4, Augment: all}
+	l, err := NewLoader(d, opt)
+	require.NoError(t, err)
+	defer l.Close()
+	opt.Workers = 1
+	again, err := NewLoader(d, opt)
+	require.NoError(t, err)
+	defer again.Close()
+	want := make([]float32, 12*12*12)
+	for step := range 6 {
+		x := batch(t, l, step)
+		assert.Equal(t, x, batch(t, again, step))
+		for k, i := range l.Samples(step) {
+			require.NoError(t, Augmented(d, all, 4, step, i, want))
+			assert.Equal(t, want, x[k*len(want):(k+1)*len(want)])
+			for _, v := range want {
+				require.False(t, math.IsNaN(float64(v)) || math.IsInf(float64(v), 0))
+			}
+		}
+	}
+	a, b := slices.Clone(want), slices.Clone(want)
+	require.NoError(t, Augmented(d, all, 4, 0, 1, a))
+	require.NoError(t, Augmented(d, all, 4, 1, 1, b))
+	assert.NotEqual(t, a, b)
 }
 
 // slow is a set that takes time, counts how many samples are being read, and fails on request.

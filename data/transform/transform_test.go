@@ -288,7 +288,16 @@ func TestValidate(t *testing.T) {
 	assert.ErrorContains(t, Augment{Ratio: [2]float64{2, 1}}.Validate(3), "ratio")
 	assert.ErrorContains(t, Augment{Flip: []float64{0.5}}.Validate(3), "3 axes")
 	assert.ErrorContains(t, Augment{Flip: []float64{0.5, 2}}.Validate(2), "within 0 to 1")
+	assert.NoError(t, Augment{Rotate: 1, Blur: [2]float64{0, 2}, Noise: [2]float64{0, 0.1}, Erase: [2]float64{0.1, 0.3}, Chance: 0.5}.Validate(3))
+	assert.ErrorContains(t, Augment{Rotate: 1.5}.Validate(3), "rotation")
+	assert.ErrorContains(t, Augment{Chance: -1}.Validate(3), "erasing")
+	assert.ErrorContains(t, Augment{Blur: [2]float64{2, 1}}.Validate(3), "blur")
+	assert.ErrorContains(t, Augment{Blur: [2]float64{0, 1e9}}.Validate(3), "blur")
+	assert.ErrorContains(t, Augment{Noise: [2]float64{0, math.Inf(1)}}.Validate(3), "noise")
+	assert.ErrorContains(t, Augment{Erase: [2]float64{-1, 1}}.Validate(3), "erasing")
 	assert.False(t, Augment{}.Active())
+	assert.False(t, Augment{Blur: [2]float64{1, 1}}.Active(), "no chance")
+	assert.True(t, Augment{Rotate: 0.1}.Active())
 }
 
 func BenchmarkCropResize64(b *testing.B) {

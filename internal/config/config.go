@@ -58,6 +58,11 @@ type Data struct {
 	CropScale        [2]float64 `toml:"crop_scale"`
 	CropRatio        [2]float64 `toml:"crop_ratio"`
 	Flip             []float64  `toml:"flip"`
+	Rotate           float64    `toml:"rotate"`
+	Blur             [2]float64 `toml:"blur"`
+	Noise            [2]float64 `toml:"noise"`
+	Erase            [2]float64 `toml:"erase"`
+	AugmentChance    float64    `toml:"augment_chance"`
 	Phantoms         Phantoms   `toml:"phantoms"`
 }
 
@@ -125,7 +130,7 @@ func Default(preset string) (Config, error) {
 		Config: j,
 		Data: Data{
 			Fit: string(data.FitCropOrPad), Pad: string(data.PadEdge), Normalize: string(data.NormalizeZ), CacheMiB: 1024,
-			Val: data.DefaultSplit.Val, Test: data.DefaultSplit.Test, Stratify: true,
+			Val: data.DefaultSplit.Val, Test: data.DefaultSplit.Test, Stratify: true, AugmentChance: 0.5,
 			LabelKind: string(data.LabelAuto), SubjectFrom: string(data.SubjectAuto),
 			Phantoms: Phantoms{Count: 256, Size: p.Size, Noise: p.Noise},
 		},
@@ -161,7 +166,8 @@ func (c *Config) Options() data.Options {
 
 // Augment is what training does to each sample.
 func (c *Config) Augment() transform.Augment {
-	return transform.Augment{Scale: c.Data.CropScale, Ratio: c.Data.CropRatio, Flip: c.Data.Flip}
+	d := &c.Data
+	return transform.Augment{Scale: d.CropScale, Ratio: d.CropRatio, Flip: d.Flip, Rotate: d.Rotate, Blur: d.Blur, Noise: d.Noise, Erase: d.Erase, Chance: d.AugmentChance}
 }
 
 // Open opens the data that Paths name.

@@ -48,7 +48,7 @@ func TestUnknownKeys(t *testing.T) {
 
 // TestComments: every key has a comment, and every comment a key.
 func TestComments(t *testing.T) {
-	keys := map[string]bool{"encoder": true, "regularize_tokens": true, "regularize_pooled": true, "data": true, "data.phantoms": true, "probe": true}
+	keys := map[string]bool{"encoder": true, "regularize_tokens": true, "regularize_pooled": true, "data": true, "data.phantoms": true, "probe": true, "finetune": true}
 	for _, k := range jepa.TOMLKeys(new(Config)) {
 		require.Contains(t, comments, k)
 		keys[k] = true
@@ -86,6 +86,10 @@ func TestComplete(t *testing.T) {
 		"[encoder]\nimg_size = [32, 32, 32]":   "img_size is [32 32 32] and the samples are brought to [28 28 28]",
 		"[probe]\npooling = 'max'":             `probe.pooling is "max"`,
 		"[data]\ncrop_scale = [0.9, 0.1]":      "crop scale",
+		"[data]\nerase = [0.5, 0.1]":           "erasing (0.5, 0.1)",
+		"[data]\nrotate = 2.0":                 "rotation",
+		"[data]\nlabel_kind = 'ordinal'":       "label kind",
+		"[data]\nsubject_from = 'dicom'":       "subjects by",
 		"[data]\nflip = [0.5]":                 "1 flip probabilities for images of 3 axes",
 		"[probe]\ncs = []":                     "probe.cs",
 		"[data]\nnormalize = 'zz'":             "normalize",
