@@ -1,0 +1,61 @@
+// data.js: the list of what was read, and of what was refused and why.
+
+import { $, el, options, say } from "./dom.js";
+import { bytes, count, plain, shape, spacing } from "./words.js";
+
+// Rows that are shown at first; thousands of them would slow the page.
+const first = 100;
+
+/** @typedef {{name: string, reason: string}} Refusal */
+
+/** @param {any} opened the result of the command open @param {{name: string, size: number, generated: boolean}} source */
+export function showData(opened, source) {
+  const s = opened.splits, parts = [`${count(opened.samples, "sample")} of ${shape(opened.size)}`];
+  if (opened.channels > 1) parts.push(`${opened.channels} channels`);
+  if (opened.classes?.length) parts.push(`${opened.classes.length} classes`);
+  if (opened.dense) parts.push("voxel labels");
+  if (!source.generated) parts.push(bytes(source.size));
+  const split = ["train", "val", "test"].map((k) => `${(s[k] ?? 0).toLocaleString("en")} ${{ train: "to train on", val: "to validate", test: "to test" }[k]}`).join(", ");
+  $("data-summary").replaceChildren(el("strong", {}, source.name), el("br"), parts.join(" · "), el("br"), split);
+  const notes = opened.notes ?? [];
+  $("data-notes").replaceChildren(...notes.map((n) => el("p", { class: "hint" }, plain(n))));
+  list(opened, first);
+}
+
+/** @param {any} opened @param {number} rows */
+function list(opened, rows) {
+  const names = opened.names ?? [], labelled = (opened.labels ?? []).some((l) => l >= 0);
+  const n = Math.min(rows, names.length);
+  const head = ["Name", "Shape", ...(opened.spacings ? ["Spacing"] : []), ...(labelled ? ["Class"] : []), ...(opened.split_of ? ["Split"] : [])];
+  const row = (/** @type {number} */ i) => el("tr", {},
+    el("th", { scope: "row", title: names[i] }, names[i]),
+    el("td", {}, shape(opened.sizes?.[i] ?? opened.size)),
+    ...(opened.spacings ? [el("td", {}, spacing(opened.spacings[i]))] : []),
+    ...(labelled ? [el("td", {}, opened.classes?.[opened.labels[i]] ?? "–")] : []),
+    ...(opened.split_of ? [el("td", {}, opened.split_of[i] || "–")] : []));
+  const parts = [el("table", {},
+    el("caption", { class: "visually-hidden" }, `What was read: ${count(names.length, "sample")}`),
+    el("thead", {}, el("tr", {}, ...head.map((h) => el("th", { scope: "col" }, h)))),
+    el("tbody", {}, ...Array.from({ length: n }, (_, i) => row(i))))];
+  if (n < names.length) parts.push(el("p", {}, el("button", { type: "button", class: "link", onclick: () => list(opened, names.length) }, `Show all ${names.length.toLocaleString("en")}`)));
+  $("data-list").replaceChildren(...parts);
+  $("data-list").hidden = n === 0;
+}
+
+/** @param {Refusal[]|undefined|null} refused */
+export function showRefused(refused, place = $("data-refused")) {
+  const n = refused?.length ?? 0;
+  if (!n) return say(place, "");
+  const item = (/** @type {Refusal} */ r) => el("li", {}, el("strong", {}, plain(r.name).replace(/\.$/, "")), " ", plain(r.reason));
+  const rest = refused.slice(first).length;
+  say(place, "", el("details", { open: true },
+    el("summary", {}, `${count(n, "file")} refused`),
+    el("ul", { class: "refused" }, ...refused.slice(0, first).map(item), ...(rest ? [el("li", {}, `and ${rest.toLocaleString("en")} more`)] : []))));
+}
+
+// showLabelChoice offers the tables among the files.
+/** @param {string[]} tables */
+export function showLabelChoice(tables, generated = false) {
+  $("labels-field").hidden = generated;
+  options($("labels-choice"), [{ value: "", text: "as found: .npz, labels.csv, folder names" }, ...tables.map((t) => ({ value: t, text: `from ${t.replace(/.*\//, "")}` }))]);
+}

@@ -1,0 +1,82 @@
+// runs.js: runs as they are kept in the browser, and the list to go on from.
+
+import { $, el } from "./dom.js";
+import { ago, bytes, count } from "./words.js";
+
+// newName is a folder's name from the date and the data.
+/** @param {string} data */
+export function newName(data) {
+  const now = new Date(), two = (/** @type {number} */ n) => String(n).padStart(2, "0");
+  const date = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}-${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
+  const words = data.toLowerCase().replace(/(\.nii)?(\.gz)?\.?(npz|npy|nii)?$/, "").replaceAll(/[^a-z0-9]+/g, "-").replaceAll(/^-+|-+$/g, "").slice(0, 40);
+  return words ? `${date}-${words}` : date;
+}
+
+// Data up to this size are kept with a run where the browser has room for four
+// times as much.
+const mostKept = 4 * 2 ** 30;
+
+export class Run {
+  /** @param {any} program @param {string} name @param {any} meta as it was kept, or null */
+  constructor(program, name, meta) {
+    this.program = program;
+    this.name = name;
+    this.dir = `/runs/${name}`;
+    this.title = meta?.title ?? name;
+    this.meta = meta;
+    this.config = meta?.config ?? "";
+    this.step = this.saved = meta?.saved ?? 0;
+    this.savedAt = meta?.savedAt ?? 0;
+    this.finished = meta?.finished ?? false;
+    this.history = meta?.history ?? null;
+    this.from = ""; // the state to go on from
+  }
+
+  /** @param {any} opened @param {any} source */
+  start(opened, source) {
+    const { name, size, generated, paths, tables, labels } = source;
+    this.config = opened.config;
+    this.title = `${name}, ${new Date().toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}`;
+    this.meta = { title: this.title, created: Date.now(), source: { name, size, generated, paths, tables, labels }, fingerprint: opened.fingerprint, kept: false };
+  }
+
+  // describe keeps what the page wants to know of the run.
+  describe() {
+    Object.assign(this.meta ??= { title: this.title, created: Date.now() }, { config: this.config, saved: this.saved, savedAt: this.savedAt || Date.now(), finished: this.finished, history: this.history });
+    return this.program.saveRun(this.name, this.meta);
+  }
+
+  // keepData copies the files to the run where there is room, so that it can go
+  // on without them. It resolves to what is to be said.
+  /** @param {any} source */
+  async keepData(source) {
+    if (source.generated || !this.meta || this.meta.kept || source.given.length === 0) return "";
+    const { quota = 0, usage = 0 } = (await navigator.storage?.estimate?.().catch(() => ({}))) ?? {};
+    if (source.size > mostKept || source.size * 4 > quota - usage) {
+      return `The data (${bytes(source.size)}) are not kept in this browser, which has too little room. To go on another day, drop the same files again.`;
+    }
+    for (const g of source.given) await this.program.keep(`/data/${g.path}`, `${this.dir}/data/${g.path}`);
+    this.meta.kept = true;
+    if (this.saved) await this.describe();
+    return "";
+  }
+}
+
+/** @param {any[]} runs @param {(run: any) => void} resume @param {(name: string) => Promise<void>} remove */
+export function showRuns(runs, resume, remove) {
+  $("resume-list").replaceChildren(...runs.map((r) => {
+    const meta = r.meta, title = meta?.title ?? r.name;
+    const where = meta?.finished ? `finished, ${count(meta.saved, "update")}` : meta ? `at update ${meta.saved.toLocaleString("en")}, saved ${ago(meta.savedAt)}` : "its description is missing";
+    const go = el("button", { type: "button", disabled: !r.resumable || r.busy, onclick: () => resume(r) }, meta?.finished ? "Open" : "Continue the training");
+    go.setAttribute("aria-label", `${go.textContent} of ${title}`);
+    const away = el("button", { type: "button", class: "link", disabled: r.busy, "aria-label": `Remove ${title} from this browser` }, "Remove");
+    // Once more to be sure: there is no way back.
+    away.addEventListener("click", () => {
+      if (away.dataset.sure) return remove(r.name);
+      away.dataset.sure = "yes";
+      away.textContent = "Remove for good?";
+      setTimeout(() => { delete away.dataset.sure; away.textContent = "Remove"; }, 4000);
+    });
+    return el("li", {}, el("span", { class: "run" }, el("strong", {}, title), el("small", {}, `${r.busy ? "open in another tab; " : ""}${where} · ${bytes(r.bytes)}`)), go, away);
+  }));
+}
