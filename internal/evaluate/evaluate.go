@@ -78,12 +78,6 @@ type Task struct {
 	Regression bool       `json:"regression,omitempty"`
 }
 
-// Health are figures of the pooled features of all test samples.
-type Health struct {
-	RankMe     [2]float64 `json:"rankme"`      // trained, untrained
-	FeatureStd [2]float64 `json:"feature_std"` // mean over the features
-}
-
 // Result is all that was found.
 type Result struct {
 	Tasks  []Task   `json:"tasks"`
@@ -121,9 +115,12 @@ type evaluation struct {
 	result  Result
 }
 
+// ErrNoLabels says that there is nothing to ask features for.
+var ErrNoLabels = errors.New("the data have no labels to probe: classes come from labels.csv or sub-folders, voxel labels from a folder labels/ beside images/")
+
 // Run evaluates. progress is called after each batch with how many samples of
-// how many have been read.
-func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress func(done, total int)) (*Result, error) {
+// how many have been read; an error of it ends the evaluation.
+func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress func(done, total int) error) (*Result, error) {
 	e := &evaluation{ds: ds, o: c.Probe, seed: c.Seed, patch: c.Encoder.PatchSize}
 	if slices.Contains(c.Data.Paths, config.GeneratedData) {
 		e.tissues = phantom.Tissues
@@ -132,7 +129,7 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 		return nil, err
 	}
 	if !e.hasClasses() && len(e.labels.volumes[train]) == 0 {
-		return nil, errors.New("the data have no labels to probe: classes come from labels.csv or sub-folders, voxel labels from a folder labels/ beside images/")
+		return nil, ErrNoLabels
 	}
 	total := 0
 	for s := range splitNames {
@@ -142,9 +139,9 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 	var f [2]*features
 	for i, with := range []Encoder{trained, untrained} {
 		err := with(func(encoder *jepa.Features) (err error) {
-			f[i], err = e.read(encoder, func(n int) {
+			f[i], err = e.read(encoder, func(n int) error {
 				done += n
-				progress(done, total)
+				return progress(done, total)
 			})
 			return err
 		})
@@ -265,7 +262,7 @@ func (e *evaluation) hasClasses() bool {
 }
 
 // read computes the features of all samples.
-func (e *evaluation) read(encoder *jepa.Features, progress func(n int)) (*features, error) {
+func (e *evaluation) read(encoder *jepa.Features, progress func(n int) error) (*features, error) {
 	channels, size := e.ds.Shape()
 	n := channels
 	for _, s := range size {
@@ -303,7 +300,9 @@ func (e *evaluation) read(encoder *jepa.Features, progress func(n int)) (*featur
 					next++
 				}
 			}
-			progress(b)
+			if err := progress(b); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return f, nil
@@ -334,15 +333,9 @@ func pool(dst, z []float32, D int) {
 // probe fits and scores everything that the labels allow.
 func (e *evaluation) probe(f [2]*features) error {
 	for i := range f {
-		rank, err := probe.RankMe(f[i].pooled[test])
-		if err != nil {
+		if err := e.result.Health.set(i, f[i].pooled[test]); err != nil {
 			return err
 		}
-		std, err := probe.FeatureStd(f[i].pooled[test])
-		if err != nil {
-			return err
-		}
-		e.result.Health.RankMe[i], e.result.Health.FeatureStd[i] = rank, std
 	}
 	// What one question lacks does not spoil the others.
 	var failed []error

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"testing"
 
@@ -63,10 +64,11 @@ func TestSameEncoderHasNoDifference(t *testing.T) {
 	defer d.Close()
 	ds, c := torsos(t, "probe.pooling = 'mean+std'")
 	seen := 0
-	r, err := Run(ds, c, untrained(d, c, 3), untrained(d, c, 3), func(done, total int) {
+	r, err := Run(ds, c, untrained(d, c, 3), untrained(d, c, 3), func(done, total int) error {
 		require.Equal(t, 160, total)
 		require.Greater(t, done, seen)
 		seen = done
+		return nil
 	})
 	require.NoError(t, err)
 	require.Equal(t, 160, seen)
@@ -138,6 +140,7 @@ func TestPool(t *testing.T) {
 func TestNoLabels(t *testing.T) {
 	ds, c := torsos(t, "")
 	_, err := Run(unlabelled{ds}, c, nil, nil, nil)
+	require.ErrorIs(t, err, ErrNoLabels)
 	require.ErrorContains(t, err, "no labels to probe")
 }
 
@@ -149,4 +152,24 @@ func (unlabelled) VoxelLabels(int, []uint8) (bool, error) { return false, nil }
 
 func TestForegroundDice(t *testing.T) {
 	require.InDelta(t, 1.0, foregroundDice(probe.Confusion{{5, 0, 0}, {0, 3, 0}, {0, 0, 0}}), 1e-12, "a class that does not occur does not count")
+}
+
+// TestEnded: an evaluation ends where its progress is told an error.
+func TestEnded(t *testing.T) {
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	ds, c := torsos(t, "probe.pooling = 'mean'")
+	enough := errors.New("enough")
+	_, err = Run(ds, c, untrained(d, c, 3), untrained(d, c, 3), func(int, int) error { return enough })
+	require.ErrorIs(t, err, enough)
+}
+
+func TestHeldOut(t *testing.T) {
+	ds, _ := torsos(t, "probe.pooling = 'mean'")
+	ids, validation := HeldOut(ds)
+	val, train := ds.Split("val"), ds.Split("train")
+	require.Equal(t, min(len(val), 64), validation)
+	require.Equal(t, val[:validation], ids[:validation])
+	require.Equal(t, min(64, len(val)+len(train)), len(ids))
 }

@@ -212,11 +212,7 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 		t.close()
 		return nil, err
 	}
-	// Weights alone say how to read data for them, but not where data lie: names
-	// of folders can be names of patients.
-	noted := *conf
-	noted.Data.Paths, noted.Data.Labels, noted.Data.Splits = nil, "", ""
-	t.trainer.Note = string(noted.TOML())
+	t.trainer.Note = conf.Note()
 	if err := t.openFolder(); err != nil {
 		t.close()
 		return nil, err
@@ -420,9 +416,6 @@ func finite(values ...float64) bool {
 	return true
 }
 
-// healthSamples is the most held-out samples whose features are watched.
-const healthSamples = 64
-
 // health looks at the features of held-out samples after update u.
 func (t *training) health(u int) error {
 	f := t.trainer.Features(false)
@@ -466,12 +459,7 @@ func (t *training) health(u int) error {
 // readHealthSamples reads validation samples, or training samples where there
 // are too few of those to say anything.
 func (t *training) readHealthSamples(batch int) error {
-	ids := t.ds.Split("val")
-	validation := min(len(ids), healthSamples)
-	if len(ids) < 32 {
-		ids = append(append([]int(nil), ids...), t.ds.Split("train")...)
-	}
-	ids = ids[:min(len(ids), healthSamples)]
+	ids, validation := evaluate.HeldOut(t.ds)
 	n := t.loader.Len() / t.conf.BatchSize
 	t.healthN, t.healthX = len(ids), make([]float32, len(ids)*n)
 	if err := evaluate.ReadSamples(t.ds, ids, t.healthX); err != nil {
