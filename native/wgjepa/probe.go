@@ -101,7 +101,7 @@ func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, 
 	untrained := lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })
 	bar := (*bar)(nil)
 	defer func() { bar.end() }()
-	r, err := evaluate.Run(ds, conf, trained, untrained, func(done, total int) {
+	r, err := evaluate.Run(ds, conf, trained, untrained, func(done, total int) error {
 		if bar == nil {
 			bar = c.bar("features", total, 0)
 		}
@@ -110,6 +110,7 @@ func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, 
 			bar.end()
 			c.say("fitting the probes")
 		}
+		return nil
 	})
 	if err != nil {
 		return err
