@@ -80,6 +80,8 @@ type Dataset interface {
 	Shape() (channels int, size []int)
 	// Read writes sample i, preprocessed, (C, H, W[, D]) row-major, to dst.
 	Read(i int, dst []float32) error
+	// ReadRaw appends sample i as its file holds it, (C, H, W[, D]) of its Header.
+	ReadRaw(i int, dst []float32) ([]float32, error)
 	// Normalize applies the set's intensity normalisation to one sample, again after
 	// an augmentation.
 	Normalize(x []float32)

@@ -175,6 +175,14 @@ func (d *dataset) Read(i int, dst []float32) error {
 	return nil
 }
 
+func (d *dataset) ReadRaw(i int, dst []float32) ([]float32, error) {
+	v, err := d.items[i].image.read(dst)
+	if err != nil {
+		return v, fmt.Errorf("data: %s: %w", d.items[i].name, err)
+	}
+	return v, nil
+}
+
 // load reads, checks and brings sample i into its geometry, and offers it to the cache.
 func (d *dataset) load(i int, dst []float32) error {
 	it := &d.items[i]
