@@ -28,6 +28,7 @@ fi
 out=build/wasm
 mkdir -p "$out"
 GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o "$out/wgjepa.wasm" ./wasm
+go run ./wasm/internal/shrink "$out/wgjepa.wasm"
 cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/"
 
 raw=$(wc -c <"$out/wgjepa.wasm")

@@ -4,21 +4,14 @@ package main
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"log"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-)
 
-// Sections of the format that are looked into.
-const (
-	custom  = 0
-	imports = 2
-	code    = 10
-	data    = 11
+	"wgjepa/wasm/internal/module"
 )
 
 func main() {
@@ -26,43 +19,51 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("usage: sizes FILE.wasm")
 	}
-	b, err := os.ReadFile(os.Args[1])
-	if err != nil {
-		log.Fatal(err)
+	if err := sizes(os.Args[1]); err != nil {
+		log.Fatalf("%s: %v", os.Args[1], err)
 	}
-	if len(b) < 8 || string(b[:4]) != "\x00asm" {
-		log.Fatalf("%s is not a wasm file", os.Args[1])
+}
+
+func sizes(path string) error {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	sections, err := module.Read(file)
+	if err != nil {
+		return err
 	}
 	var bodies []int          // bytes of each function
 	names := map[int]string{} // of functions, imported ones first
 	imported := 0
-	for r := (reader{b[8:]}); len(r.b) > 0; {
-		id := r.byte()
-		section := reader{r.bytes(r.number())}
-		size := len(section.b)
-		switch id {
-		case imports:
-			for range section.number() {
-				section.bytes(section.number())
-				section.bytes(section.number())
-				if section.byte() == 0 { // a function, as all of Go's are
-					section.number()
+	for _, s := range sections {
+		r := module.Reader{Rest: s.Content}
+		switch s.ID {
+		case module.Import:
+			for range r.Number() {
+				r.Bytes(r.Number())
+				r.Bytes(r.Number())
+				if r.Byte() == 0 { // a function, as all of Go's are
+					r.Number()
 					imported++
 				}
 			}
-		case code:
-			fmt.Printf("%6d KiB  code\n", size>>10)
-			for range section.number() {
-				n := section.number()
-				section.bytes(n)
+		case module.Code:
+			fmt.Printf("%6d KiB  code\n", len(s.Content)>>10)
+			for range r.Number() {
+				n := r.Number()
+				r.Bytes(n)
 				bodies = append(bodies, n)
 			}
-		case data:
-			fmt.Printf("%6d KiB  data: types, strings, shaders, tables of lines\n", size>>10)
-		case custom:
-			if name := string(section.bytes(section.number())); name == "name" {
-				readNames(section, names)
+		case module.Data:
+			fmt.Printf("%6d KiB  data: types, strings, shaders, tables of lines\n", len(s.Content)>>10)
+		case module.Custom:
+			if name := string(r.Bytes(r.Number())); name == "name" {
+				readNames(&r, names)
 			}
+		}
+		if r.Err != nil {
+			return r.Err
 		}
 	}
 	total := map[string]int{}
@@ -74,20 +75,22 @@ func main() {
 	for _, p := range packages[:min(30, len(packages))] {
 		fmt.Printf("%6d KiB  %s\n", total[p]>>10, p)
 	}
+	return nil
 }
 
 // readNames reads the functions' names out of the section "name".
-func readNames(r reader, names map[int]string) {
-	for len(r.b) > 0 {
-		kind := r.byte()
-		part := reader{r.bytes(r.number())}
+func readNames(r *module.Reader, names map[int]string) {
+	for len(r.Rest) > 0 {
+		kind := r.Byte()
+		part := module.Reader{Rest: r.Bytes(r.Number())}
 		if kind != 1 {
 			continue
 		}
-		for range part.number() {
-			i := part.number()
-			names[i] = string(part.bytes(part.number()))
+		for range part.Number() {
+			i := part.Number()
+			names[i] = string(part.Bytes(part.Number()))
 		}
+		r.Err = cmp.Or(r.Err, part.Err)
 	}
 }
 
@@ -97,27 +100,4 @@ func packageOf(name string) string {
 	name, _, _ = strings.Cut(name, "[")
 	name, _, _ = strings.Cut(name, ".")
 	return cmp.Or(name, "other")
-}
-
-// reader takes bytes off a wasm file; a file that is cut off ends the program.
-type reader struct{ b []byte }
-
-func (r *reader) bytes(n int) []byte {
-	if n < 0 || n > len(r.b) {
-		log.Fatal("the file is cut off")
-	}
-	head := r.b[:n]
-	r.b = r.b[n:]
-	return head
-}
-
-func (r *reader) byte() byte { return r.bytes(1)[0] }
-
-func (r *reader) number() int {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		log.Fatal("the file is cut off")
-	}
-	r.b = r.b[n:]
-	return int(v)
 }

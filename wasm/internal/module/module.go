@@ -1,0 +1,133 @@
+// Package module takes files of WebAssembly apart into sections and puts them
+// together again (WebAssembly core specification, §5).
+package module
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+// IDs of sections, in the order of their place in a file but for custom ones.
+const (
+	Custom   = 0
+	Type     = 1
+	Import   = 2
+	Function = 3
+	Export   = 7
+	Start    = 8
+	Element  = 9
+	Code     = 10
+	Data     = 11
+)
+
+// Section is one section with its content as it stands in the file.
+type Section struct {
+	ID      byte
+	Content []byte
+}
+
+var errCut = errors.New("the file is cut off")
+
+const header = "\x00asm\x01\x00\x00\x00"
+
+// Read takes a file apart.
+func Read(file []byte) ([]Section, error) {
+	if len(file) < len(header) || string(file[:len(header)]) != header {
+		return nil, errors.New("this is not a wasm file")
+	}
+	r := Reader{Rest: file[len(header):]}
+	var list []Section
+	for len(r.Rest) > 0 && r.Err == nil {
+		list = append(list, Section{r.Byte(), r.Bytes(r.Number())})
+	}
+	return list, r.Err
+}
+
+// Write puts a file together.
+func Write(sections []Section) []byte {
+	file := []byte(header)
+	for _, s := range sections {
+		file = append(file, s.ID)
+		file = binary.AppendUvarint(file, uint64(len(s.Content)))
+		file = append(file, s.Content...)
+	}
+	return file
+}
+
+// Append adds an entry to a section that is a list, such as Function and Code,
+// and returns the entry's index.
+func (s *Section) Append(entry []byte) (index int, err error) {
+	r := Reader{Rest: s.Content}
+	index = r.Number()
+	content := binary.AppendUvarint(nil, uint64(index+1))
+	s.Content = slices.Concat(content, r.Rest, entry)
+	return index, r.Err
+}
+
+// Reader takes numbers and bytes off its Rest. After the end it gives zeros and
+// has an Err.
+type Reader struct {
+	Rest []byte
+	Err  error
+}
+
+// Bytes takes n bytes.
+func (r *Reader) Bytes(n int) []byte {
+	if n < 0 || n > len(r.Rest) {
+		r.Rest, r.Err = nil, errCut
+		return nil
+	}
+	head := r.Rest[:n]
+	r.Rest = r.Rest[n:]
+	return head
+}
+
+// Byte takes one byte.
+func (r *Reader) Byte() byte {
+	if b := r.Bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+// Number takes an unsigned number in LEB128.
+func (r *Reader) Number() int {
+	v, n := binary.Uvarint(r.Rest)
+	if n <= 0 || v > 1<<32 {
+		r.Rest, r.Err = nil, errCut
+		return 0
+	}
+	r.Rest = r.Rest[n:]
+	return int(v)
+}
+
+// Signed takes a signed number in LEB128.
+func (r *Reader) Signed() int64 {
+	var v int64
+	for shift := 0; shift < 64; {
+		b := r.Byte()
+		v |= int64(b&0x7f) << shift
+		shift += 7
+		if b < 0x80 {
+			if shift < 64 && b&0x40 != 0 {
+				v |= -1 << shift
+			}
+			return v
+		}
+	}
+	r.Rest, r.Err = nil, errCut
+	return 0
+}
+
+// AppendSigned adds a signed number in LEB128.
+func AppendSigned(to []byte, v int64) []byte {
+	for {
+		b := byte(v & 0x7f)
+		v >>= 7
+		if v == 0 && b&0x40 == 0 || v == -1 && b&0x40 != 0 {
+			return append(to, b)
+		}
+		to = append(to, b|0x80)
+	}
+}
