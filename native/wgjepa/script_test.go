@@ -57,7 +57,7 @@ func TestStories(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode, "sleep": sleep,
+			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode, "sleep": sleep, "fetch": fetch, "freeaddr": freeAddr,
 		},
 	})
 }

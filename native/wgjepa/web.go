@@ -81,10 +81,14 @@ func web(c *console, addr string, chosen bool, dir string, hosts []string, open 
 	if host != "" && net.ParseIP(host) == nil {
 		hosts = append(hosts, host)
 	}
-	if ip := l.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
-		c.warn("%s can be reached from other computers. The page is sent nothing of what is opened in it, but over http from another computer browsers give it no WebGPU", l.Addr())
+	at := l.Addr().(*net.TCPAddr)
+	url := "http://" + at.String() + "/"
+	if !at.IP.IsLoopback() {
+		c.warn("%s can be reached from other computers. This server is sent nothing that is opened in the page, but over http from another computer browsers give the page no WebGPU", at)
 	}
-	url := "http://" + l.Addr().String() + "/"
+	if at.IP.IsUnspecified() {
+		url = fmt.Sprintf("http://localhost:%d/", at.Port)
+	}
 	if l.Addr().String() != addr && !chosen {
 		c.warn("port %s is taken, perhaps by another wgjepa web. Runs that the browser keeps belong to an address: those of %s are not seen here", portOf(webAddr), webAddr)
 	}
