@@ -42,9 +42,11 @@ var mayImport = map[string][]string{
 	"jepa":                {"model", "maskgen", "checkpoint", "gpu"},
 	"internal/config":     {"jepa", "data"},
 	"internal/view":       {"jepa", "maskgen"},
+	"internal/patchmap":   {"data"},
+	"internal/embed":      {"model", "data", "internal/patchmap"},
 	"internal/evaluate":   {"jepa", "data", "gpu", "internal/config"},
-	"native":              {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/picture", "internal/config", "internal/view", "internal/evaluate"},
-	"wasm":                {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/config", "internal/view", "internal/evaluate"},
+	"native":              {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/picture", "internal/config", "internal/view", "internal/evaluate", "internal/patchmap", "internal/embed"},
+	"wasm":                {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/config", "internal/view", "internal/evaluate", "internal/patchmap", "internal/embed"},
 }
 
 // onlyIn names what one part of the project alone may import; tests are free.
@@ -56,6 +58,7 @@ var onlyIn = map[string]string{
 	"unsafe":                              "gpu",
 	"github.com/spf13/cobra":              "native",
 	"github.com/vbauerster/mpb":           "native",
+	"github.com/parquet-go/parquet-go":    "native",
 }
 
 // walk calls f with the path from root of every file of the project.

@@ -1,28 +1,27 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
-	"encoding/csv"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
-	"unicode"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"wgjepa/checkpoint/weights"
 	"wgjepa/data"
+	"wgjepa/gpu"
 	"wgjepa/internal/config"
-	"wgjepa/internal/evaluate"
+	"wgjepa/internal/embed"
 	"wgjepa/jepa"
 )
 
@@ -30,6 +29,11 @@ import (
 type embedOptions struct {
 	out       string
 	batch     int
+	patches   bool
+	window    bool
+	overlap   float64
+	maps      mapOptions
+	stats     bool
 	overwrite bool
 	from      weightsFlags
 }
@@ -39,49 +43,84 @@ func embedCommand(c *console) *cobra.Command {
 	var flags *configFlags
 	cmd := &cobra.Command{
 		Use:   "embed RUN_OR_WEIGHTS DATA…",
-		Short: "Write the embedding of each sample to a table",
+		Short: "Write the features of each sample to a table, and maps of them",
 		Long: `Computes the frozen features of every sample of DATA, whatever its split, and writes
-their mean over the patches, or mean and standard deviation, as one row a sample:
-FILE.npy with the names of the samples in FILE.names.txt, line by line, or FILE.csv
-with the names in the first column. Weights are a run's or those of any file that
-wgjepa inspect recognises. Data are read as the weights of a run say; for weights of
-other programs as for training, at the size that they were trained at, or at --size,
-to which they are then fitted.
+their mean over the patches, or mean and standard deviation, as one row a sample;
+with --patches the features of each patch. The table's name says its format:
+
+  FILE.npy      float32, (n, D), or (n, P, D) with --patches; the names of the samples,
+                and what else is known (subject, class, target), in FILE.ids.csv
+  FILE.csv      columns name, subject, class, target, the place i,j,k of a patch, z0, …
+  FILE.parquet  the same, the numbers as a list in the column embedding
+
+Weights are a run's or those of any file that wgjepa inspect recognises. Data are read
+as the weights of a run say; for weights of other programs as for training, at the size
+that they were trained at, or at --size, to which they are then fitted.
+
+--window takes samples of any size whole: windows of the encoder's size are slid over
+them, each is embedded as an input of its own, and a patch's features are averaged over
+the windows that hold it, those near its middle weighing more (a Gaussian).
+
+--maps writes a NIfTI file of features for each sample, which lies where the scan lies:
+one voxel a patch, or with --maps-grid scan the voxels of the scan. Its channels are
+the first principal components of patch features, the same for all samples
+(components.safetensors beside the maps), or with --channels 0 all features.
 
 Samples stream through in batches: a million need no more memory than ten, but for the
-list of their names. FILE appears when it is complete; Ctrl-C leaves nothing. The batch size
-changes an embedding by float32 rounding at most.`,
+list of their names. FILE appears when it is complete. Until then FILE.part grows, and
+after an interruption the same command goes on from there, to the same bytes. The batch
+size changes an embedding by float32 rounding at most.`,
 		Example: `  wgjepa embed runs/scans scans/ --out scans.npy
-  wgjepa embed runs/scans new/ --out new.csv --features target --pooling mean+std
+  wgjepa embed runs/scans new/ --out new.parquet --encoder target --pooling mean+std
+  wgjepa embed runs/scans whole/ --window --out whole.csv --maps maps/
   wgjepa embed vit_small.safetensors pictures/ --weights-heads 6 --out pictures.npy`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch ext := filepath.Ext(o.out); {
 			case o.out == "":
-				return usagef("embed needs --out FILE.npy or FILE.csv")
-			case ext != ".npy" && ext != ".csv":
-				return usagef("--out is %q: its name must end in .npy or .csv", o.out)
+				return usagef("embed needs --out FILE.npy, FILE.csv or FILE.parquet")
+			case ext != ".npy" && ext != ".csv" && ext != ".parquet":
+				return usagef("--out is %q: its name must end in .npy, .csv or .parquet", o.out)
 			case o.batch < 0:
 				return usagef("--batch-size is %d: it must be at least 1", o.batch)
+			case !(o.overlap >= 0 && o.overlap <= 0.9):
+				return usagef("--overlap is %g: it must be 0 to 0.9 of a window", o.overlap)
+			case o.maps.channels < 0:
+				return usagef("--channels is %d: it must be 0 (all features) or more", o.maps.channels)
+			case o.maps.grid != "patches" && o.maps.grid != "scan":
+				return usagef("--maps-grid is %q: it must be patches or scan", o.maps.grid)
+			case o.patches && flags.set.Changed("pooling"):
+				return usagef("--patches are not pooled: leave --pooling out")
 			}
-			return embed(c, flags, args[0], args[1:], o)
+			return embedData(c, flags, args[0], args[1:], o)
 		},
 	}
 	flags = dataFlags(cmd)
 	f := cmd.Flags()
-	f.String("features", "", "of which encoder: context or target (probe.encoder)")
+	f.String("encoder", "", "context or target (probe.encoder)")
 	f.String("pooling", "", "of a sample's patch features: mean or mean+std (probe.pooling)")
-	flags.keys["features"], flags.keys["pooling"] = "probe.encoder", "probe.pooling"
-	f.StringVarP(&o.out, "out", "o", "", "the table: FILE.npy or FILE.csv")
+	flags.keys["encoder"], flags.keys["pooling"] = "probe.encoder", "probe.pooling"
+	f.StringVarP(&o.out, "out", "o", "", "the table: FILE.npy, FILE.csv or FILE.parquet")
+	f.BoolVar(&o.patches, "patches", false, "a row for each patch in place of their mean")
+	f.BoolVar(&o.window, "window", false, "slide over samples of any size in place of fitting them to the encoder's")
+	f.Float64Var(&o.overlap, "overlap", 0.5, "of neighbouring windows, a share of their length")
+	f.StringVar(&o.maps.dir, "maps", "", "folder for feature maps as NIfTI")
+	f.IntVar(&o.maps.channels, "channels", 3, "principal components in a map; 0: all features")
+	f.StringVar(&o.maps.grid, "maps-grid", "patches", "voxels of a map: patches, or those of the scan")
 	f.IntVar(&o.batch, "batch-size", 0, "samples at once (default: the run's)")
-	f.BoolVar(&o.overwrite, "overwrite", false, "replace the table")
+	f.BoolVar(&o.stats, "stats", false, "measure the encoder alone too, and say where the time went")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace the table, and what an interrupted one left")
 	o.from.add(cmd, "weights-")
 	return cmd
 }
 
-// embed runs the command.
-func embed(c *console, flags *configFlags, path string, paths []string, o embedOptions) error {
-	if _, err := os.Stat(o.out); err == nil && !o.overwrite {
+// embedData runs the command.
+func embedData(c *console, flags *configFlags, path string, paths []string, o embedOptions) error {
+	if o.overwrite {
+		if err := embed.RemovePartial(o.out); err != nil {
+			return err
+		}
+	} else if _, err := os.Stat(o.out); err == nil {
 		return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", o.out)
 	}
 	w, conf, err := openWeights(c, flags, path, &o.from)
@@ -91,13 +130,14 @@ func embed(c *console, flags *configFlags, path string, paths []string, o embedO
 	if err := setPaths(&conf, paths); err != nil {
 		return err
 	}
-	conf.Data.CacheMiB = 0 // every sample is read once
 	d, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	ds, err := readData(c, &conf)
+	options := conf.Options()
+	options.HeadersOnly = true // every sample is read once
+	ds, err := readDataWith(c, &conf, options)
 	if err != nil {
 		return err
 	}
@@ -107,22 +147,16 @@ func embed(c *console, flags *configFlags, path string, paths []string, o embedO
 	if o.batch == 0 {
 		o.batch = conf.BatchSize
 	}
-	e := &embedding{c: c, ds: ds, std: conf.Probe.Pooling == "mean+std"}
+	if !o.window {
+		o.batch = min(o.batch, ds.Len())
+	}
+	e := &embedding{c: c, d: d, ds: ds, conf: &conf, weights: fingerprintOf(w), o: o}
 	d.Scope(func() {
-		if e.features, err = jepa.ImportedFeatures(d, w, min(o.batch, ds.Len())); err == nil {
-			err = e.write(o.out)
+		if e.features, err = jepa.ImportedFeatures(d, w, o.batch); err == nil {
+			err = e.run()
 		}
 	})
-	if err != nil {
-		return err
-	}
-	names := ""
-	if filepath.Ext(o.out) == ".npy" {
-		names = ", their names in " + namesFile(o.out)
-	}
-	c.result(map[string]any{"file": o.out, "samples": ds.Len(), "width": e.width(), "encoder": conf.Probe.Encoder, "pooling": conf.Probe.Pooling, "weights": path},
-		"%s: %d embeddings of %d numbers%s\n", o.out, ds.Len(), e.width(), names)
-	return nil
+	return err
 }
 
 // openWeights reads one encoder, and how data are to be read for it.
@@ -146,7 +180,7 @@ func openWeights(c *console, flags *configFlags, path string, from *weightsFlags
 	}
 	switch p := &conf.Probe; {
 	case p.Encoder != "context" && p.Encoder != "target":
-		return nil, conf, usagef("--features is %q: it must be context or target", p.Encoder)
+		return nil, conf, usagef("--encoder is %q: it must be context or target", p.Encoder)
 	case p.Pooling != "mean" && p.Pooling != "mean+std":
 		return nil, conf, usagef("--pooling is %q: it must be mean or mean+std", p.Pooling)
 	}
@@ -177,246 +211,234 @@ func fitToData(c *console, w *weights.Weights, conf *config.Config, ds data.Data
 	return from.adapt(c, w, conf)
 }
 
+// fingerprintOf is a hash of an encoder.
+func fingerprintOf(w *weights.Weights) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%+v", w.Config)
+	bytes := make([]byte, 0, 1<<16)
+	for _, t := range w.Encoder {
+		fmt.Fprintf(h, "%s %v", t.Name, t.Shape)
+		for part := range slices.Chunk(t.Data, 1<<14) {
+			bytes = bytes[:0]
+			for _, v := range part {
+				bits := math.Float32bits(v)
+				bytes = append(bytes, byte(bits), byte(bits>>8), byte(bits>>16), byte(bits>>24))
+			}
+			h.Write(bytes)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
 // embedding is one run of embed.
 type embedding struct {
 	c        *console
+	d        *gpu.Device
 	ds       data.Dataset
+	conf     *config.Config
+	weights  string // hash
+	o        embedOptions
 	features *jepa.Features
-	std      bool // beside the mean
+	stream   *embed.Stream
+	maps     *featureMaps // nil without
 }
 
-func (e *embedding) width() int {
-	if e.std {
-		return 2 * e.features.Config.EmbedDim
+// of says what the rows of a table belong to, so that no others are added to them.
+func (e *embedding) of() map[string]string {
+	d := &e.conf.Data
+	of := map[string]string{
+		"weights": e.weights, "encoder": e.conf.Probe.Encoder, "data": e.ds.Fingerprint(), "adapter": e.d.Info().Name, "batch size": fmt.Sprint(e.o.batch),
+		"preparation": fmt.Sprintf("size %v, fit %s, pad %s, normalize %s, reorient %t, spacing %v, frame %d, frames_as_channels %t, zero_nonfinite %t",
+			d.Size, d.Fit, d.Pad, d.Normalize, d.Reorient, d.Spacing, d.Frame, d.FramesAsChannels, d.ZeroNonFinite),
+		"pooling": e.conf.Probe.Pooling, "window": "none", "maps": "none",
 	}
-	return e.features.Config.EmbedDim
+	if e.o.patches {
+		of["pooling"] = "none: patches"
+	}
+	if e.o.window {
+		of["window"] = fmt.Sprintf("overlap %g", e.o.overlap)
+	}
+	if m := e.o.maps; m.dir != "" {
+		of["maps"] = fmt.Sprintf("%s, %d channels on the grid of the %s", m.dir, m.channels, m.grid)
+	}
+	return of
 }
 
-func namesFile(out string) string { return strings.TrimSuffix(out, filepath.Ext(out)) + ".names.txt" }
-
-// write writes the table: under other names until it is complete.
-func (e *embedding) write(out string) (err error) {
+// run writes maps and table.
+func (e *embedding) run() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process
-	tmp, tmpNames := out+".tmp", namesFile(out)+".tmp"
-	defer func() {
-		if err != nil {
-			os.Remove(tmp)
-			os.Remove(tmpNames)
-		}
-	}()
-	table, err := newTable(tmp, tmpNames, out, e.ds.Len(), e.width())
+	e.stream, err = embed.New(e.ds, e.features, e.features.Config, embed.Options{
+		Batch: e.o.batch, Std: e.conf.Probe.Pooling == "mean+std" && !e.o.patches, Tokens: e.o.patches || e.o.maps.dir != "", Window: e.o.window, Overlap: e.o.overlap,
+	})
 	if err != nil {
 		return err
 	}
-	err = e.stream(ctx, table.row)
-	if err = errors.Join(err, table.close()); err != nil {
+	table, width := embed.NewTable(e.ds), e.stream.Width()
+	if e.o.patches {
+		table.Patches = func(i int) []int { return e.stream.Grid(i).Size }
+		width = e.stream.Dim()
+		if err := e.oneGrid(); err != nil {
+			return err
+		}
+	}
+	p, err := embed.OpenPartial(e.o.out, e.of(), width)
+	if err != nil {
 		return err
 	}
-	if filepath.Ext(out) == ".npy" {
-		// A table beside names always belongs to them.
-		if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if p.Done() > 0 {
+		e.c.say("continuing after %d of %d samples", p.Done(), e.ds.Len())
+	}
+	if e.o.maps.dir != "" {
+		if e.maps, err = e.openMaps(ctx); err != nil {
+			return e.ended(err, p)
+		}
+	}
+	if err := e.write(ctx, p); err != nil {
+		return e.ended(err, p)
+	}
+	if p.Rows() == 0 {
+		return fmt.Errorf("none of %d samples could be embedded: %s", e.ds.Len(), p.Skipped()[0].Reason)
+	}
+	samples, skipped := e.ds.Len()-len(p.Skipped()), p.Skipped()
+	switch filepath.Ext(e.o.out) {
+	case ".npy":
+		err = table.FinishNPY(p)
+	case ".csv":
+		err = table.Finish(p, table.CSV)
+	default:
+		err = table.Finish(p, newParquet)
+	}
+	if err != nil {
+		return err
+	}
+	return e.report(samples, width, skipped)
+}
+
+// ended says how an embedding that stopped goes on.
+func (e *embedding) ended(err error, p *embed.Partial) error {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	if closeErr := p.Close(); closeErr != nil {
+		return errors.Join(err, closeErr)
+	}
+	return fmt.Errorf("%w after %d of %d samples: the same command again goes on from there", err, p.Done(), e.ds.Len())
+}
+
+// oneGrid refuses an array of patches where samples have different numbers of them.
+func (e *embedding) oneGrid() error {
+	if filepath.Ext(e.o.out) != ".npy" || !e.o.window {
+		return nil
+	}
+	first := e.stream.Grid(0).Size
+	for i := range e.ds.Len() {
+		if g := e.stream.Grid(i).Size; !slices.Equal(g, first) {
+			return fmt.Errorf("%s has %v patches and %s has %v: an .npy holds samples of one size: choose a .csv or .parquet", e.ds.Name(0), first, e.ds.Name(i), g)
+		}
+	}
+	return nil
+}
+
+// write embeds the samples that the table lacks.
+func (e *embedding) write(ctx context.Context, p *embed.Partial) error {
+	bar := e.c.bar("embed", e.ds.Len(), p.Done())
+	defer bar.end()
+	return e.stream.Run(ctx, p.Done(), func(s embed.Sample) error {
+		if err := e.add(p, s); err != nil {
 			return err
 		}
-		if err := os.Rename(tmpNames, namesFile(out)); err != nil {
+		bar.set(p.Done())
+		return nil
+	})
+}
+
+func (e *embedding) add(p *embed.Partial, s embed.Sample) error {
+	if s.Err != nil {
+		if !e.conf.Data.SkipBad {
+			return fmt.Errorf("%w\nwith --skip-bad such samples are left out; stopped", s.Err)
+		}
+		return p.Skip(e.ds.Name(s.Index), s.Err)
+	}
+	if e.maps != nil {
+		if err := e.maps.write(s); err != nil {
 			return err
 		}
 	}
-	return os.Rename(tmp, out)
+	if e.o.patches {
+		return p.Add(s.Tokens)
+	}
+	return p.Add(s.Embedding)
 }
 
-// stream embeds sample after sample, the next batch being read meanwhile.
-func (e *embedding) stream(ctx context.Context, row func(name string, z []float32) error) error {
+// report prints the result.
+func (e *embedding) report(samples, width int, skipped []embed.Skipped) error {
+	result := map[string]any{
+		"file": e.o.out, "samples": samples, "width": width, "encoder": e.conf.Probe.Encoder, "pooling": e.of()["pooling"], "skipped": len(skipped),
+	}
+	for _, s := range skipped {
+		e.c.warn("left out: %s: %s", s.Name, s.Reason)
+	}
+	what := fmt.Sprintf("%d embeddings of %d numbers", samples, width)
+	if e.o.patches {
+		what = fmt.Sprintf("features of the patches of %d samples, %d numbers each", samples, width)
+	}
+	text := fmt.Sprintf("%s: %s", e.o.out, what)
+	if filepath.Ext(e.o.out) == ".npy" {
+		text += ", their names in " + embed.IDsFile(e.o.out)
+	}
+	if e.maps != nil {
+		result["maps"] = e.o.maps.dir
+		text += fmt.Sprintf("\n%s: feature maps of %d channels", e.o.maps.dir, e.maps.channels())
+	}
+	if e.o.stats {
+		alone, err := e.forwardRate()
+		if err != nil {
+			return err
+		}
+		s := e.stream.Stats()
+		units, n := "samples", s.Samples
+		if e.o.window {
+			units, n = "windows", s.Windows
+		}
+		rate := float64(n) / max(s.Elapsed.Seconds(), 1e-9)
+		waited := s.Waited.Seconds() / max(s.Elapsed.Seconds(), 1e-9)
+		result["rate"], result["forward_rate"], result["waited"], result["units"] = rate, alone, waited, units
+		text += fmt.Sprintf("\n%.4g %s/s in all, %.4g/s by the encoder alone: %.1f %%; %.1f %% of the time spent waiting for samples", rate, units, alone, 100*rate/alone, 100*waited)
+	}
+	e.c.result(result, "%s\n", text)
+	return nil
+}
+
+// forwardRate measures the encoder alone: samples a second, of noise.
+func (e *embedding) forwardRate() (float64, error) {
 	f := e.features
-	N, B, D, W := e.ds.Len(), f.Batch, f.Config.EmbedDim, e.width()
-	channels, size := e.ds.Shape()
-	n := channels
-	for _, s := range size {
+	n := f.Config.InChans
+	for _, s := range f.Config.ImgSize {
 		n *= s
 	}
-	type batch struct {
-		first int
-		x     []float32
-		err   error
+	r := rand.New(rand.NewPCG(1, 1))
+	x := make([]float32, e.o.batch*n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
 	}
-	free, full := make(chan []float32, 2), make(chan batch)
-	free <- make([]float32, B*n)
-	free <- make([]float32, B*n)
-	ended := make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for first := 0; first < N; first += B {
-			var x []float32
-			select {
-			case x = <-free:
-			case <-ended:
-				return
-			}
-			ids := make([]int, min(B, N-first))
-			for i := range ids {
-				ids[i] = first + i
-			}
-			x = x[:len(ids)*n]
-			select {
-			case full <- batch{first, x, evaluate.ReadSamples(e.ds, ids, x)}:
-			case <-ended:
-				return
-			}
+	run := func() error { return f.Pooled(x, e.o.batch, make([]float32, e.o.batch*f.Config.EmbedDim)) }
+	if e.o.window || e.stream.Tokens || e.stream.Std {
+		tokens := make([]float32, e.o.batch*f.Config.Patches()*f.Config.EmbedDim)
+		run = func() error { return f.Tokens(x, e.o.batch, tokens) }
+	}
+	if err := run(); err != nil {
+		return 0, err
+	}
+	const least = 2 * time.Second
+	start, batches := time.Now(), 0
+	for time.Since(start) < least {
+		if err := run(); err != nil {
+			return 0, err
 		}
-	}()
-	defer func() {
-		close(ended)
-		<-done
-	}()
-	bar := e.c.bar("embed", N, 0)
-	defer bar.end()
-	z := make([]float32, B*W)
-	var tokens []float32
-	if e.std {
-		tokens = make([]float32, B*f.Config.Patches()*D)
+		batches++
 	}
-	for at := 0; at < N; {
-		var b batch
-		select {
-		case b = <-full:
-		case <-ctx.Done():
-			return errors.New("interrupted: nothing was written")
-		}
-		if b.err != nil {
-			return b.err
-		}
-		count := len(b.x) / n
-		if err := e.pooled(b.x, count, z, tokens); err != nil {
-			return err
-		}
-		for i := range count {
-			name, v := e.ds.Name(b.first+i), z[i*W:(i+1)*W]
-			for _, x := range v {
-				if x != x || math.IsInf(float64(x), 0) {
-					return fmt.Errorf("the embedding of %s is not finite: look at its voxels, or leave it out", name)
-				}
-			}
-			if err := row(name, v); err != nil {
-				return err
-			}
-		}
-		free <- b.x[:cap(b.x)]
-		at = b.first + count
-		bar.set(at)
-	}
-	return nil
-}
-
-// pooled writes the embeddings of n samples to z; tokens has room for their
-// patch features where the deviation is wanted.
-func (e *embedding) pooled(x []float32, n int, z, tokens []float32) error {
-	if !e.std {
-		return e.features.Pooled(x, n, z)
-	}
-	if err := e.features.Tokens(x, n, tokens); err != nil {
-		return err
-	}
-	P, D := e.features.Config.Patches(), e.features.Config.EmbedDim
-	for i := range n {
-		meanStd(z[i*2*D:(i+1)*2*D], tokens[i*P*D:(i+1)*P*D], D)
-	}
-	return nil
-}
-
-// meanStd writes the mean over the rows of tokens (P, D), then their standard
-// deviation, to dst (2·D).
-func meanStd(dst, tokens []float32, D int) {
-	P := float64(len(tokens) / D)
-	for j := range D {
-		sum, squares := 0.0, 0.0
-		for at := j; at < len(tokens); at += D {
-			sum += float64(tokens[at])
-		}
-		mean := sum / P
-		for at := j; at < len(tokens); at += D {
-			d := float64(tokens[at]) - mean
-			squares += d * d
-		}
-		dst[j], dst[D+j] = float32(mean), float32(math.Sqrt(squares/P))
-	}
-}
-
-// table writes rows to a file, and where that is an array, names to another.
-type table struct {
-	files []*os.File
-	bufs  []*bufio.Writer
-	csv   *csv.Writer // nil for an array
-	cells []string
-	bytes []byte
-}
-
-func newTable(path, namesPath, out string, rows, width int) (*table, error) {
-	t := &table{}
-	open := func(path string) error {
-		f, err := os.Create(path)
-		if err == nil {
-			t.files, t.bufs = append(t.files, f), append(t.bufs, bufio.NewWriterSize(f, 1<<20))
-		}
-		return err
-	}
-	if err := open(path); err != nil {
-		return nil, err
-	}
-	if filepath.Ext(out) == ".csv" {
-		t.csv = csv.NewWriter(t.bufs[0])
-		t.cells = []string{"name"}
-		for i := range width {
-			t.cells = append(t.cells, fmt.Sprintf("z%d", i))
-		}
-		return t, t.csv.Write(t.cells)
-	}
-	if err := open(namesPath); err != nil {
-		return t, errors.Join(err, t.close())
-	}
-	_, err := t.bufs[0].Write(npyHeader(rows, width))
-	return t, err
-}
-
-// npyHeader is the head of an array of float32 (rows, width), version 1.0
-// (numpy.lib.format).
-func npyHeader(rows, width int) []byte {
-	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", rows, width)
-	const before, align = 10, 64
-	text += strings.Repeat(" ", align-1-(before+len(text))%align) + "\n"
-	head := binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(text)))
-	return append(head, text...)
-}
-
-func (t *table) row(name string, z []float32) error {
-	if t.csv != nil {
-		t.cells = append(t.cells[:0], name)
-		for _, v := range z {
-			t.cells = append(t.cells, strconv.FormatFloat(float64(v), 'g', -1, 32))
-		}
-		return t.csv.Write(t.cells)
-	}
-	t.bytes = t.bytes[:0]
-	for _, v := range z {
-		t.bytes = binary.LittleEndian.AppendUint32(t.bytes, math.Float32bits(v))
-	}
-	if strings.ContainsFunc(name, unicode.IsControl) {
-		name = strconv.Quote(name) // one line each
-	}
-	_, err := t.bufs[0].Write(t.bytes)
-	_, nameErr := t.bufs[1].WriteString(name + "\n")
-	return errors.Join(err, nameErr)
-}
-
-func (t *table) close() error {
-	var errs []error
-	if t.csv != nil {
-		t.csv.Flush()
-		errs = append(errs, t.csv.Error())
-	}
-	for i, f := range t.files {
-		errs = append(errs, t.bufs[i].Flush(), f.Sync(), f.Close())
-	}
-	return errors.Join(errs...)
+	return float64(batches*e.o.batch) / time.Since(start).Seconds(), nil
 }

@@ -84,7 +84,7 @@ func (f *configFlags) over(layers []config.Text) ([]config.Text, error) {
 	var failed error
 	f.set.Visit(func(flag *pflag.Flag) {
 		value := flag.Value.String()
-		if flag.Name == "encoder" {
+		if flag.Name == "encoder" && f.keys["encoder"] == "" { // a name of an encoder
 			var v model.ViT
 			if err := v.SetSize(value); err != nil {
 				failed = errors.Join(failed, usageError{err})
@@ -167,10 +167,15 @@ func openData(c *console, conf *config.Config) (data.Dataset, error) {
 
 // readData opens the data and says what was found.
 func readData(c *console, conf *config.Config) (data.Dataset, error) {
+	return readDataWith(c, conf, conf.Options())
+}
+
+// readDataWith is readData with options beyond those of the configuration.
+func readDataWith(c *console, conf *config.Config, o data.Options) (data.Dataset, error) {
 	if len(conf.Data.Paths) == 0 {
 		return nil, usagef("no data: name files or folders, or the word %s for generated volumes", config.GeneratedData)
 	}
-	ds, report, err := conf.Open()
+	ds, report, err := conf.OpenWith(o)
 	if err != nil {
 		return nil, adviseData(err, report, conf)
 	}
