@@ -2,6 +2,7 @@
 //
 //	deno run --allow-read --allow-write wasm/edge.ts train DATA… --out DIR
 //	deno run --allow-read --allow-write wasm/edge.ts embed DATA… --weights FILE --out FILE
+//	deno run --allow-read wasm/edge.ts probe RUN [DATA…]
 //	deno run --allow-read wasm/edge.ts verify FILE…
 //	deno run --allow-read wasm/edge.ts doctor
 //	deno run --allow-read wasm/edge.ts bench
@@ -19,6 +20,8 @@ const usage = `usage: deno run --allow-read --allow-write wasm/edge.ts COMMAND
 
   train DATA…    --out DIR [--config FILE] [--set key=value]… [--resume] [--max-steps N] [--checkpoint-every N]
   embed DATA…    --weights FILE --out FILE.npy [--encoder context_encoder|target_encoder] [--split train|val|test]
+  probe RUN [DATA…]  measure what frozen features hold, beside the untrained encoder: of a run's folder or a weights or
+                 checkpoint file [--features context|target] [--pooling mean|mean+std] [--label-fraction F] [--dense-volumes N]
   verify FILE…   replay golden cases of the reference
   doctor         hold every kernel to its twin [--only operation]…
   bench          measure kernels and a whole step [--only operation]… [--seconds N]
@@ -42,6 +45,10 @@ const { values: o, positionals } = parseArgs({
     weights: { type: "string", default: "" },
     encoder: { type: "string", default: "" },
     split: { type: "string", default: "" },
+    features: { type: "string", default: "" },
+    pooling: { type: "string", default: "" },
+    "label-fraction": { type: "string", default: "" },
+    "dense-volumes": { type: "string", default: "" },
     seconds: { type: "string", default: "0.5" },
     only: { type: "string", multiple: true, default: [] },
   },
@@ -72,12 +79,23 @@ function configs(): string[] {
 function settings(): string[] {
   const set = [...(o.set as string[])];
   if (o["max-steps"] !== "") set.push(`max_steps=${o["max-steps"]}`);
+  const keys: Record<string, string> = { features: "probe.encoder", pooling: "probe.pooling", "label-fraction": "probe.label_fraction", "dense-volumes": "probe.dense_volumes" };
+  for (const [flag, key] of Object.entries(keys)) {
+    const value = (o as Any)[flag];
+    if (value !== "") set.push(`${key}=${value}`);
+  }
   return set;
 }
 
-async function openData(client: Client): Promise<Any> {
-  const opened = await client.request("open", { paths, config: configs(), set: settings() }, (e: Any) => warn(e.message));
-  say({ event: "data", ...opened }, opened.report);
+function told(e: Any) {
+  if (e.event === "warning") warn(e.message);
+}
+
+// openData reads the data; what each sample is called stays here.
+async function openData(client: Client, paths: string[], config: string[]): Promise<Any> {
+  const opened: Any = await client.request("open", { paths, config, set: settings() }, told);
+  const { names: _n, labels: _l, split_of: _s, sizes: _z, spacings: _p, formats: _f, ...whole } = opened;
+  say({ event: "data", ...whole }, opened.report);
   return opened;
 }
 
@@ -87,17 +105,12 @@ async function train(client: Client) {
   const exists = fs.existsSync(path.join(o.out, "config.toml"));
   if (exists && !o.resume) throw new Error(`${o.out} already holds a run: continue it with --resume, or choose another --out`);
   if (!exists && o.resume) throw new Error(`${o.out} holds no run to resume: there is no config.toml in it`);
-  const opened = await openData(client);
-  if (o.resume) {
-    if (fs.existsSync(state)) await client.request("load", { path: state }, (e: Any) => warn(e.message));
-  } else {
-    Deno.mkdirSync(o.out, { recursive: true });
-    Deno.writeTextFileSync(path.join(o.out, "config.toml"), opened.config);
-  }
-  let told = false;
+  await openData(client, paths, configs());
+  if (o.resume && fs.existsSync(state)) await client.request("load", { path: state }, told);
+  let interrupted = false;
   const interrupt = () => {
-    if (told) Deno.exit(1);
-    told = true;
+    if (interrupted) Deno.exit(1);
+    interrupted = true;
     console.error("interrupted: finishing the step and saving; once more ends at once");
     client.request("stop").catch(() => {});
   };
@@ -117,11 +130,58 @@ async function train(client: Client) {
 async function embed(client: Client) {
   if (o.weights === "" || o.out === "") throw new Error("embed needs --weights FILE and --out FILE");
   const loaded = await client.request("load", { path: o.weights });
-  // The encoder decides the size of samples.
-  await client.request("open", { paths, config: [loaded.config, ...configs()], set: settings() }, (e: Any) => warn(e.message));
+  // The encoder decides how samples are read.
+  await openData(client, paths, [loaded.config, ...configs()]);
   const r = await client.request("embed", { adapter: o.adapter, weights: o.weights, out: o.out, encoder: o.encoder, split: o.split });
   say({ event: "done", ...r }, `${r.samples} embeddings of ${r.dim} numbers: ${o.out}, names in ${o.out}.csv`);
   return 0;
+}
+
+async function probe(client: Client) {
+  const [run, ...data] = paths;
+  if (run === undefined) throw new Error("probe needs RUN: the folder of a run, or a file of weights");
+  let weights = run;
+  if (Deno.statSync(run).isDirectory) {
+    weights = ["weights.safetensors", "checkpoint.safetensors"].map((f) => path.join(run, f)).find((f) => fs.existsSync(f)) ?? "";
+    if (weights === "") throw new Error(`${run} holds neither weights.safetensors nor checkpoint.safetensors: train first, or name a file of weights`);
+  }
+  const loaded: Any = await client.request("load", { path: weights }, told);
+  const layers = [loaded.config];
+  const beside = path.join(path.dirname(weights), "config.toml");
+  if (fs.existsSync(beside)) layers.push(Deno.readTextFileSync(beside));
+  await openData(client, data, [...layers, ...configs()]);
+  const r: Any = await client.request("probe", { adapter: o.adapter, weights }, told);
+  if (r.tasks.length === 0) throw new Error(["there was nothing to probe", ...(r.notes ?? [])].join(": "));
+  if (o.json) {
+    console.log(JSON.stringify({ run, ...r }));
+    return 0;
+  }
+  for (const t of r.tasks) console.log(table(t));
+  const h = r.health;
+  console.log(`pooled features of the test samples: RankMe ${h.rankme[0].toFixed(1)} trained, ${h.rankme[1].toFixed(1)} untrained; deviation ${h.feature_std[0].toPrecision(3)}, ${h.feature_std[1].toPrecision(3)}`);
+  for (const n of r.notes ?? []) console.log(`note: ${n}`);
+  return 0;
+}
+
+// table is a task of a probe as the native command prints it.
+function table(t: Any): string {
+  const classes = t.classes?.length ? `, ${t.classes.length} classes` : "";
+  const head = `${t.task}${classes}${t.note ? `, ${t.note}` : ""}: ${t.samples[0]} training, ${t.samples[1]} validation, ${t.samples[2]} test ${t.task === "dense" ? "volumes" : "samples"}; ${t.regression ? "penalty" : "C"} ${t.chosen[0]} trained, ${t.chosen[1]} untrained`;
+  const prior = t.scores[0].position_only !== undefined;
+  const rows = [["", "trained", "untrained", "trained − untrained", ...(prior ? ["position only"] : [])]];
+  for (const s of t.scores) {
+    const star = s.difference.low > 0 || (s.difference.high !== null && s.difference.high < 0) ? "*" : " ";
+    rows.push([s.metric, interval(s.trained), interval(s.untrained), interval(s.difference, true) + star, ...(prior ? [interval(s.position_only)] : [])]);
+  }
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((r) => [...r[i]].length)));
+  const lines = rows.map((r) => r.map((cell, i) => "  " + cell + " ".repeat(widths[i] - [...cell].length)).join("").trimEnd());
+  return [head, ...lines, ""].join("\n");
+}
+
+function interval(i: Any, sign = false): string {
+  if (i.value === null) return "-"; // such as the Dice of a class that neither occurs nor is predicted
+  const text = (v: number) => (sign && v >= 0 ? "+" : "") + v.toFixed(3);
+  return `${text(i.value)} (${text(i.low)} to ${text(i.high)})`;
 }
 
 async function verify(client: Client) {
@@ -153,7 +213,7 @@ async function bench(client: Client) {
   return 0;
 }
 
-const commands: Record<string, (c: Client) => Promise<number>> = { train, embed, verify, doctor, bench };
+const commands: Record<string, (c: Client) => Promise<number>> = { train, embed, probe, verify, doctor, bench };
 
 if (o.help || !(command in commands)) {
   (o.help ? console.log : console.error)(usage);

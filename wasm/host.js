@@ -47,17 +47,15 @@ export class Client {
     if (event.event !== "done") return p.onEvent(event);
     this.pending.delete(event.id);
     if (event.error) {
-      const e = new Error(event.error.message);
-      e.kind = event.error.kind;
-      p.reject(e);
+      p.reject(Object.assign(new Error(), event.error));
     } else {
       p.resolve(event.result);
     }
   }
 
   // request sends a command and resolves to its result; onEvent gets what
-  // comes before. Its error has the protocol's kind.
-  request(command, args = {}, onEvent = () => {}) {
+  // comes before. Its error has what the protocol's has: kind, message, ….
+  request(command, args = {}, /** @type {(event: any) => void} */ onEvent = () => {}) {
     const id = ++this.last;
     return new Promise((resolve, reject) => {
       this.pending.set(id, { resolve, reject, onEvent });

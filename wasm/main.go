@@ -21,33 +21,104 @@
 // A command is a JSON object {"v": 1, "id": n, "command": name, …}; an event is
 // {"v": 1, "id": n, "event": kind, …} with the id of its command. The first event
 // of all is "ready", with id 0. Each command ends with one event "done", which
-// has "result" or "error" {"kind", "message"}; kind is "lost" (the device; the
-// next command opens one anew), "memory", "command" (a command that is not
-// understood or not possible now) or "other". Before it may come "progress" and
-// "warning" {"message"}.
+// has "result" or "error" {"kind", "message", …}. Kinds of errors:
+//
+//	command   a command that is not understood or not possible now
+//	config    the configuration; the message names the line or the key
+//	data      the data; "refused" [{"name", "reason"}] lists files that cannot be used
+//	size      samples of several sizes: "sizes" {"36×50×36": n, …}, and "suggest",
+//	          a size to bring them to
+//	stopped   it was ended by stop
+//	lost      the device; the next command opens one anew
+//	memory    of the device
+//	other
+//
+// Before done may come "progress", "picture", "probe" and "warning" {"message"}.
+//
+// # Data and configuration
+//
+// Samples are numbered from 0. Sizes are (H, W) or (H, W, D); a sample's values
+// are row-major, channels first. Volumes have axes as NIfTI has them: the first
+// to the right, the second to the front, the third up. The grid is the number of
+// patches along each axis; patches are numbered row-major like voxels.
 //
 //	adapters  → {"adapters": […]}
-//	open      data: {"paths": […], "config": [TOML, …], "set": ["key=value", …]}
-//	          Reads the data; layers of config go over each other. The path
-//	          "phantoms" stands for generated volumes.
-//	          → {"samples", "channels", "size", "classes", "splits", "refused",
-//	          "report", "fingerprint", "config"}; config is complete.
+//	presets   → {"presets": [{"name", "says"}], "encoders": [names of sizes]}
+//	config    {"config": [TOML, …], "set": ["key=value", …]}: layers over each
+//	          other, checked as far as that goes without data
+//	          → {"config": completed as far as that goes without data}
+//	open      {"paths", "config", "set", "labels": path of a table, "reread"}:
+//	          reads the data. The path "phantoms" stands for generated volumes.
+//	          labels is a CSV or TSV with a column of files or their stems and one
+//	          of labels. What is open already is kept, with the encoder trained on
+//	          it, where paths and the table [data] are the same; reread reads it
+//	          anew. Events "progress" {"done", "total"}.
+//	          → {"samples", "channels", "size", "grid", "patch", "classes" (names),
+//	          "dense" (whether voxels have labels), "splits" {name: samples},
+//	          "fingerprint", "config" (complete), "report" (text), "notes" [text],
+//	          "refused" [{"name", "reason"}]}, and for each sample "names",
+//	          "labels" (index into classes, −1 without), "split_of" (train, val or
+//	          test) and, as stored, "sizes", "spacings" (1 where unknown), "formats"
+//	view      {"sample", "out", "labels_out"}: writes the preprocessed sample to
+//	          out, uint8 (C, size…): low and high become 0 and 255. Where its voxels
+//	          have labels, and labels_out is given, writes those, uint8 (size…).
+//	          → {"name", "class", "channels", "size", "grid", "low", "high", "labels"}
 //	estimate  {"adapter"} → {"memory": bytes by part, "total", "limit", "fits"}
 //	          limit 0: the adapter does not tell
+//
+// # Training
+//
 //	load      {"path"}: the state to continue from, checked when training
-//	          begins → {"config", "step"}
-//	train     {"adapter", "dir", "checkpoint_every", "stats_ms"}: trains on the
-//	          opened data from the loaded state or from the start. With dir it
-//	          writes what the native command writes there, config.toml and
-//	          metrics aside. Events "progress" {"stats", "total", "steps_per_second",
-//	          "seconds_left"}. → {"step", "total", "stopped"}
-//	pause, resume, stop   act on the training between two updates; stop saves
-//	          to dir first
+//	          begins → {"config": as it was trained, "step"}
+//	train     {"adapter", "dir", "checkpoint_every", "stats_ms", "probe_every_ms"}:
+//	          trains on the opened data from the loaded state or from the start.
+//	          With dir it writes what the native command writes there, split.csv,
+//	          metrics and pictures aside. Events "progress" {"stats", "total",
+//	          "steps_per_second", "seconds_left"} and, with probe_every_ms, "probe"
+//	          {"step", "result"}. → {"step", "total", "stopped"}
+//	pause, resume   hold the training, and all work of the device, between two
+//	          updates
+//	stop      ends the training after the batch at hand; with dir, the state of the
+//	          last whole update is saved there. Also ends open, embed, similar,
+//	          probe and health.
 //	save      {"path", "weights": bool}: the state, or the weights alone
-//	embed     {"out", "weights": path, "encoder", "split", "adapter"}: embeddings
-//	          of the opened data by the trainer's encoder, or by that of a file.
-//	          Writes out (NPY, float32 (n, D)) and out.csv (row, name, class).
+//
+// # The encoder
+//
+// These commands look at the trainer's networks as they are, also while it
+// trains, between two updates, which they do not change. With "weights", a path,
+// they look at those of a state or weights file. "encoder" is context_encoder or
+// target_encoder; left out, it is what probe.encoder says.
+//
+//	embed     {"out", "weights", "encoder", "split", "adapter"}: embeddings of the
+//	          opened data, the mean of each sample's patch features. Writes out
+//	          (NPY, float32 (n, D)) and out.csv (row, name, class).
 //	          → {"samples", "dim"}
+//	masks     {"sample", "step"}: what training at that step draws for a sample →
+//	          "picture" {"picture": "masks", "sample", "grid", "context": [patch, …],
+//	          "targets": [[patch, …], …]}. Needs no training.
+//	features  {"sample", "weights", "encoder", "adapter"} → "picture" {"picture":
+//	          "features", "sample", "step", "encoder", "grid", "colours"} twice, with
+//	          encoder "untrained" and "trained": colours is base64 of uint8 (P, 3), the
+//	          first three principal components of the patch features, over a handful
+//	          of samples so that colours mean the same in all. Without an encoder
+//	          there is only the untrained one.
+//	surprise  {"sample", "draws", "weights", "adapter"} → "picture" {"picture":
+//	          "surprise", "sample", "step", "grid", "values", "low", "high"}: values
+//	          are each patch's smooth L1 loss, the mean over the draws of masks that
+//	          had it as a target, null where none had
+//	similar   {"sample", "k", "weights", "encoder", "adapter"}: nearest by the cosine of
+//	          their embeddings → {"neighbours": [{"sample", "name", "class", "cosine"}]}
+//	probe     {"set": ["probe.key=value", …], "weights", "adapter"}: what frozen
+//	          features hold, trained beside untrained → what wgjepa probe --json
+//	          prints, with "step". Data without labels have no tasks.
+//	health    {"weights", "encoder", "adapter"}: of held-out samples' embeddings →
+//	          {"step", "samples", "rankme": [trained, untrained], "feature_std": […]}
+//
+// Reading samples posts "progress" {"done", "total"}.
+//
+// # The program
+//
 //	verify    {"paths", "adapter"}: replays golden cases. → {"cases": […]}
 //	doctor    {"only": [operation, …], "adapter"}: holds kernels to their twins,
 //	          "progress" {"case", "error" (of its bound)}. → {"cases", "failed": […]}
@@ -55,8 +126,9 @@
 //	          measures as the native command does, "progress" {"row", "text"}.
 //	          → {"rows", "adapter"}
 //
-// adapter is as in gpu.Open. While a training runs, pause, resume, stop, save
-// and embed are heard after the update at hand; other commands are refused.
+// adapter is as in gpu.Open. While a training runs, commands are heard after the
+// update at hand; those that would replace what it works on are refused: open,
+// load, train, and all of the program.
 package main
 
 import (
@@ -77,17 +149,29 @@ type command struct {
 	Config  []string `json:"config"`
 	Set     []string `json:"set"`
 
-	Path    string `json:"path"`
-	Weights any    `json:"weights"` // of save a bool, of embed a path
-	Out     string `json:"out"`
-	Encoder string `json:"encoder"`
-	Split   string `json:"split"`
+	Labels string `json:"labels"`
+	Reread bool   `json:"reread"`
+
+	Path      string `json:"path"`
+	Weights   any    `json:"weights"` // of save a bool, else a path
+	Out       string `json:"out"`
+	LabelsOut string `json:"labels_out"`
+	Encoder   string `json:"encoder"`
+	Split     string `json:"split"`
+
+	Sample int `json:"sample"`
+	Step   int `json:"step"`
+	Draws  int `json:"draws"`
+	K      int `json:"k"`
 
 	Dir             string   `json:"dir"`
 	CheckpointEvery int      `json:"checkpoint_every"`
 	StatsMS         int      `json:"stats_ms"`
+	ProbeEveryMS    int      `json:"probe_every_ms"`
 	Only            []string `json:"only"`
 	Seconds         float64  `json:"seconds"`
+
+	ended bool // of stop: it ended something when it came
 }
 
 // event is any event; fields holds what belongs to its kind.
@@ -106,7 +190,7 @@ func post(id int, kind string, fields map[string]any) {
 var host = js.Global().Get("wgjepa")
 
 func main() {
-	s := &session{queue: make(chan command, 256), adapter: "?"}
+	s := &session{queue: make(chan command, 256)}
 	host.Set("receive", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		s.receive(args[0].String())
 		return nil
@@ -117,7 +201,7 @@ func main() {
 	}
 }
 
-// receive queues a command.
+// receive queues a command; stop is heard at once.
 func (s *session) receive(text string) {
 	var c command
 	err := json.Unmarshal([]byte(text), &c)
@@ -127,6 +211,10 @@ func (s *session) receive(text string) {
 	case c.V != version:
 		s.refuse(c.ID, "this program speaks version 1 of the protocol: reload the page so that both halves are of one version")
 	default:
+		if c.Command == "stop" && s.stop != nil {
+			s.stop() // at once: what it ends may not look at the queue
+			c.ended = true
+		}
 		select {
 		case s.queue <- c:
 		default:

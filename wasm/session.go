@@ -6,19 +6,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"os"
-	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall/js"
 	"time"
 
-	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
+	"wgjepa/internal/view"
 	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
+	"wgjepa/model"
 )
 
 // session is the state between commands. Everything in it belongs to the main
@@ -31,23 +32,53 @@ type session struct {
 	device  *gpu.Device
 	adapter string // that device was opened with
 
-	conf   config.Config
 	ds     data.Dataset // nil until open
+	report *data.Report
+	source string        // how ds was read, see reading
+	conf   config.Config // of the last open
+	unfit  error         // why conf does not fit ds
 	loader *data.Loader
 
 	trainer  *jepa.Trainer // of the last training
+	run      config.Config // that it was made with
+	runs     int           // trainings so far
 	state    string        // file to continue from
 	training bool
 	paused   bool
+	ctx      context.Context // of what stop can end, nil without
+	stop     func()
+
+	kept kept
 }
 
-// errStopped ends a training that was told to stop.
-var errStopped = errors.New("stopped")
+// kept is what was computed from one state of an encoder, to be used again.
+type kept struct {
+	similarOf string       // the encoder that embeddings are of
+	similar   probe.Matrix // rows of length 1
+
+	colorsOf          [2]string // untrained, trained
+	colors            [2]*view.Colors
+	untrainedColors   map[int][]byte // of samples
+	untrainedPooledOf string
+	untrainedPooled   probe.Matrix // of held-out samples
+}
+
+// forget drops what a file of weights gave: it may be written over.
+func (k *kept) forget() { k.similarOf, k.colorsOf[1] = "", "" }
 
 // commandError is an error of the command itself, not of its execution.
 type commandError string
 
 func (e commandError) Error() string { return string(e) }
+
+// failure is an error of a kind, with what else the host may want to know.
+type failure struct {
+	error
+	kind string
+	more map[string]any
+}
+
+func (f failure) Unwrap() error { return f.error }
 
 // answer executes c and posts its done.
 func (s *session) answer(c command) {
@@ -56,21 +87,32 @@ func (s *session) answer(c command) {
 		post(c.ID, "done", map[string]any{"result": result})
 		return
 	}
-	kind := "other"
+	e := map[string]any{"kind": "other", "message": err.Error()}
 	var wrong commandError
+	var failed failure
 	switch {
 	case errors.As(err, &wrong):
-		kind = "command"
+		e["kind"] = "command"
+	case errors.Is(err, context.Canceled):
+		e["kind"], e["message"] = "stopped", c.Command+" was stopped"
 	case errors.Is(err, gpu.ErrLost):
-		kind = "lost"
+		e["kind"] = "lost"
 	case errors.Is(err, gpu.ErrMemory):
-		kind = "memory"
+		e["kind"] = "memory"
+	case errors.As(err, &failed):
+		e["kind"] = failed.kind
+		for k, v := range failed.more {
+			e[k] = v
+		}
 	}
 	if s.device != nil && s.device.Err() != nil && !s.training {
 		s.closeDevice() // it answers nothing but its first error from now on
 	}
-	post(c.ID, "done", map[string]any{"error": map[string]string{"kind": kind, "message": err.Error()}})
+	post(c.ID, "done", map[string]any{"error": e})
 }
+
+// duringTraining are the commands that are possible while a training runs.
+var duringTraining = []string{"adapters", "presets", "config", "view", "pause", "resume", "stop", "save", "embed", "masks", "features", "surprise", "similar", "probe", "health"}
 
 // try executes c. A panic is a defect of this program; it costs the command
 // and the device, not the page.
@@ -82,46 +124,91 @@ func (s *session) try(c command) (result any, err error) {
 			s.closeDevice()
 		}
 	}()
-	if s.training {
-		switch c.Command {
-		case "pause":
-			s.paused = true
-			return nil, nil
-		case "resume":
-			s.paused = false
-			return nil, nil
-		case "save":
-			return s.save(c)
-		case "embed":
-			return s.embed(c)
-		}
+	if s.training && !slices.Contains(duringTraining, c.Command) {
 		return nil, commandError(c.Command + " is not possible while a training runs: stop it first")
 	}
 	switch c.Command {
 	case "adapters":
 		return map[string]any{"adapters": gpu.Adapters()}, nil
+	case "presets":
+		return presets(), nil
+	case "config":
+		return check(c)
 	case "open":
-		return s.open(c)
+		return s.endable(func() (any, error) { return s.open(c) })
+	case "view":
+		return s.view(c)
 	case "estimate":
 		return s.estimate(c)
 	case "load":
 		return s.load(c)
 	case "train":
-		return s.train(c)
+		return s.endable(func() (any, error) { return s.train(c) })
+	case "pause", "resume", "stop":
+		return nil, s.steer(c)
 	case "save":
-		return s.save(c)
+		return nil, s.save(c)
 	case "embed":
-		return s.embed(c)
+		return s.endable(func() (any, error) { return s.embed(c) })
+	case "masks":
+		return nil, s.masks(c)
+	case "features":
+		return nil, s.features(c)
+	case "surprise":
+		return nil, s.surprise(c)
+	case "similar":
+		return s.endable(func() (any, error) { return s.similar(c) })
+	case "probe":
+		return s.endable(func() (any, error) { return s.probe(c) })
+	case "health":
+		return s.endable(func() (any, error) { return s.health(c) })
 	case "verify":
 		return s.verify(c)
-	case "bench":
-		return s.benchmark(c)
 	case "doctor":
 		return s.doctor(c)
-	case "pause", "resume", "stop":
-		return nil, commandError("no training runs")
+	case "bench":
+		return s.benchmark(c)
 	}
 	return nil, commandError(fmt.Sprintf("there is no command %q", c.Command))
+}
+
+// endable runs f so that stop ends it; within a training, stop ends that too.
+func (s *session) endable(f func() (any, error)) (any, error) {
+	if s.ctx == nil {
+		s.ctx, s.stop = context.WithCancel(context.Background())
+		defer func() {
+			s.stop()
+			s.ctx, s.stop = nil, nil
+		}()
+	}
+	return f()
+}
+
+// steer answers pause, resume and stop.
+func (s *session) steer(c command) error {
+	switch {
+	case s.training:
+		s.paused = c.Command == "pause"
+		if c.Command == "stop" {
+			s.stop()
+		}
+	case !c.ended:
+		return commandError("no training runs")
+	}
+	return nil
+}
+
+// progress tells the host how far a command is, not too often, and hears it.
+func (s *session) progress(id int) func(done, total int) error {
+	last := time.Time{}
+	return func(done, total int) error {
+		if done == total || time.Since(last) > 100*time.Millisecond {
+			last = time.Now()
+			post(id, "progress", map[string]any{"done": done, "total": total})
+			s.turn()
+		}
+		return s.ctx.Err()
+	}
 }
 
 // use opens the adapter of choice, or goes on with the one that is open.
@@ -146,6 +233,22 @@ func (s *session) closeDevice() {
 	}
 }
 
+// presets are what a configuration can start from.
+func presets() any {
+	type preset struct {
+		Name string `json:"name"`
+		Says string `json:"says"`
+	}
+	return map[string]any{
+		"presets": []preset{
+			{"default", "nidl's parameters, with its defects mended"},
+			{"nidl", "exactly what nidl does, for parity and for its models"},
+			{"paper", "what the paper and its released code do"},
+		},
+		"encoders": model.SizeNames(),
+	}
+}
+
 // layered reads the layers of configuration in c, then its settings.
 func layered(c command) (config.Config, error) {
 	var layers []config.Text
@@ -155,11 +258,40 @@ func layered(c command) (config.Config, error) {
 	for _, assignment := range c.Set {
 		line, err := config.Setting(assignment)
 		if err != nil {
-			return config.Config{}, err
+			return config.Config{}, failure{error: err, kind: "config"}
 		}
 		layers = append(layers, line)
 	}
-	return config.Parse(layers...)
+	conf, err := config.Parse(layers...)
+	if err != nil {
+		err = failure{error: err, kind: "config"}
+	}
+	return conf, err
+}
+
+// check validates a configuration without data.
+func check(c command) (any, error) {
+	conf, err := layered(c)
+	if err != nil {
+		return nil, err
+	}
+	conf, err = conf.Check()
+	if err != nil {
+		return nil, failure{error: err, kind: "config"}
+	}
+	return map[string]any{"config": string(conf.TOML())}, nil
+}
+
+// reading says how data are read, so that what is open can be kept where
+// nothing of it changed. Samples that have a size are not brought to it.
+func reading(conf *config.Config, size []int) string {
+	o := conf.Options()
+	split := *o.Split
+	o.Split = nil
+	if slices.Equal(o.Size, size) {
+		o.Size = nil
+	}
+	return fmt.Sprintf("%q %v %v %v", conf.Data.Paths, conf.Data.Phantoms, o, split)
 }
 
 // open reads data and completes the configuration for them.
@@ -171,33 +303,107 @@ func (s *session) open(c command) (any, error) {
 	if len(c.Paths) > 0 {
 		conf.Data.Paths = c.Paths
 	}
+	if c.Labels != "" {
+		conf.Data.Labels = c.Labels
+	}
 	if len(conf.Data.Paths) == 0 {
 		return nil, commandError("no data: name files or folders, or the word phantoms for generated volumes")
 	}
-	ds, report, err := conf.Open()
-	result := map[string]any{}
-	if report != nil {
-		result["report"], result["refused"] = report.String(), report.Refused
-		for _, r := range report.Refused {
-			post(c.ID, "warning", map[string]any{"message": fmt.Sprintf("%s was refused: %s", r.Name, r.Reason)})
+	if err := s.read(c, &conf); err != nil {
+		return nil, err
+	}
+	s.conf, s.state = conf, ""
+	channels, size := s.ds.Shape()
+	if s.unfit = s.conf.Complete(channels, size); s.unfit != nil {
+		s.unfit = failure{error: s.unfit, kind: "config"}
+		return nil, s.unfit
+	}
+	return s.opened(), nil
+}
+
+// read opens the data of conf, or keeps those that are open.
+func (s *session) read(c command, conf *config.Config) error {
+	if s.ds != nil && !c.Reread {
+		if _, size := s.ds.Shape(); reading(conf, size) == s.source {
+			return nil
 		}
 	}
+	o := conf.Options()
+	o.Progress = s.progress(c.ID)
+	ds, report, err := conf.OpenWith(o)
 	if err != nil {
-		return nil, err
-	}
-	channels, size := ds.Shape()
-	if err := conf.Complete(channels, size); err != nil {
-		return nil, err
+		return unread(err, report)
 	}
 	s.closeData()
-	s.ds, s.conf, s.state = ds, conf, ""
-	splits := map[string]int{}
-	for _, name := range []string{"train", "val", "test"} {
-		splits[name] = len(ds.Split(name))
+	_, size := ds.Shape()
+	if len(o.Size) > 0 {
+		size = nil // asked for: it is part of how they were read
 	}
-	result["samples"], result["channels"], result["size"], result["classes"] = ds.Len(), channels, size, ds.Classes()
-	result["splits"], result["fingerprint"], result["config"] = splits, ds.Fingerprint(), string(conf.TOML())
-	return result, nil
+	s.ds, s.report, s.source = ds, report, reading(conf, size)
+	return nil
+}
+
+// refused is a file that was not used.
+type refused struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+func refusals(r *data.Report) []refused {
+	list := []refused{}
+	if r != nil {
+		for _, f := range r.Refused {
+			list = append(list, refused{f.Name, f.Reason})
+		}
+	}
+	return list
+}
+
+// unread adds to an error of opening data what helps to mend it.
+func unread(err error, report *data.Report) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	f := failure{error: err, kind: "data", more: map[string]any{"refused": refusals(report)}}
+	var differ *data.SizesError
+	if errors.As(err, &differ) {
+		sizes := map[string]int{}
+		for _, size := range differ.Sizes {
+			sizes[strings.Trim(strings.ReplaceAll(fmt.Sprint(size), " ", "×"), "[]")]++
+		}
+		f.kind, f.more["sizes"], f.more["suggest"] = "size", sizes, config.SuggestSize(differ.Sizes)
+	}
+	return f
+}
+
+// opened describes the data that are open.
+func (s *session) opened() any {
+	n := s.ds.Len()
+	names, labels, splitOf := make([]string, n), make([]int, n), make([]string, n)
+	sizes, spacings, formats := make([][]int, n), make([][]float64, n), make([]string, n)
+	for i := range n {
+		h := s.ds.Header(i)
+		names[i], labels[i], sizes[i], spacings[i], formats[i] = s.ds.Name(i), -1, h.Size, h.Spacing, h.Format
+		if class, ok := s.ds.Label(i); ok {
+			labels[i] = class
+		}
+	}
+	splits := map[string]int{}
+	for _, split := range []string{"train", "val", "test"} {
+		ids := s.ds.Split(split)
+		splits[split] = len(ids)
+		for _, i := range ids {
+			splitOf[i] = split
+		}
+	}
+	channels, size := s.ds.Shape()
+	return map[string]any{
+		"samples": n, "channels": channels, "size": size, "grid": s.conf.Encoder.Grid(), "patch": s.conf.Encoder.PatchSize,
+		"classes": append([]string{}, s.ds.Classes()...), "dense": s.ds.VoxelClasses() > 0, "splits": splits,
+		"fingerprint": s.ds.Fingerprint(), "config": string(s.conf.TOML()),
+		"report": s.report.String(), "notes": append([]string{}, s.report.Notes...), "refused": refusals(s.report),
+		"names": names, "labels": labels, "split_of": splitOf, "sizes": sizes, "spacings": spacings, "formats": formats,
+	}
 }
 
 func (s *session) closeData() {
@@ -205,15 +411,57 @@ func (s *session) closeData() {
 		s.loader.Close()
 		s.loader = nil
 	}
-	s.ds, s.trainer = nil, nil
+	s.ds, s.trainer, s.kept = nil, nil, kept{}
 }
 
-var errNoData = commandError("no data are open: send open first")
+// ready is nil when data are open and the configuration fits them.
+func (s *session) ready() error {
+	if s.ds == nil {
+		return commandError("no data are open: send open first")
+	}
+	return s.unfit
+}
+
+// sample reads a sample for a picture.
+func (s *session) sample(i int) ([]float32, error) {
+	if err := s.exists(i); err != nil {
+		return nil, err
+	}
+	channels, size := s.ds.Shape()
+	x := make([]float32, channels*product(size))
+	return x, s.ds.Read(i, x)
+}
+
+func (s *session) exists(i int) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	if i < 0 || i >= s.ds.Len() {
+		return commandError(fmt.Sprintf("sample is %d: there are %d, numbered from 0", i, s.ds.Len()))
+	}
+	return nil
+}
+
+func product(size []int) int {
+	n := 1
+	for _, a := range size {
+		n *= a
+	}
+	return n
+}
+
+// class is the name of a sample's class, "" without.
+func (s *session) class(i int) string {
+	if label, ok := s.ds.Label(i); ok {
+		return s.ds.Classes()[label]
+	}
+	return ""
+}
 
 // estimate answers whether the training fits.
 func (s *session) estimate(c command) (any, error) {
-	if s.ds == nil {
-		return nil, errNoData
+	if err := s.ready(); err != nil {
+		return nil, err
 	}
 	d, err := s.use(c.Adapter)
 	if err != nil {
@@ -241,199 +489,16 @@ func (s *session) load(c command) (any, error) {
 	if note != "" {
 		post(c.ID, "warning", map[string]any{"message": note})
 	}
-	conf, err := jepa.ReadConfig(f)
+	trained, err := jepa.ReadConfig(f)
 	if err != nil {
 		return nil, err
 	}
+	conf, err := config.Parse(config.Text{Name: "the configuration in " + c.Path, TOML: []byte(jepa.ReadNote(f))})
+	if err != nil {
+		return nil, err
+	}
+	conf.Config = trained // what the weights belong to, whatever the note says
 	s.state = c.Path
 	step, _ := strconv.Atoi(f.Metadata()["step"])
-	return map[string]any{"config": string(conf.TOML()), "step": step}, nil
-}
-
-// train runs a whole training.
-func (s *session) train(c command) (any, error) {
-	if s.ds == nil {
-		return nil, errNoData
-	}
-	if c.Dir != "" {
-		if err := os.MkdirAll(c.Dir, 0o755); err != nil {
-			return nil, err
-		}
-	}
-	t, err := s.newTrainer(c)
-	if err != nil {
-		return nil, err
-	}
-	s.training, s.paused = true, false
-	defer func() { s.training = false }()
-	var alarm jepa.Alarm
-	start, first := time.Now(), t.Updates()
-	interval := time.Duration(c.StatsMS) * time.Millisecond
-	if interval == 0 {
-		interval = 500 * time.Millisecond
-	}
-	err = t.Run(context.Background(), s.loader, jepa.RunOptions{
-		Dir: c.Dir, Fingerprint: s.ds.Fingerprint(), CheckpointEvery: c.CheckpointEvery, StatsEvery: interval,
-		OnStats: func(st jepa.Stats) {
-			progress := map[string]any{"stats": finite(st), "total": t.Schedule.Total}
-			if done := st.Step - first; done > 0 {
-				rate := float64(done) / time.Since(start).Seconds()
-				progress["steps_per_second"], progress["seconds_left"] = rate, float64(t.Schedule.Total-st.Step)/rate
-			}
-			post(c.ID, "progress", progress)
-			if warning := alarm.Watch(st); warning != "" {
-				post(c.ID, "warning", map[string]any{"message": warning})
-			}
-		},
-		OnUpdate: func(u int) error {
-			if u == t.Schedule.Total {
-				return nil // it ends by itself
-			}
-			return s.between()
-		},
-	})
-	stopped := errors.Is(err, errStopped)
-	if stopped {
-		err = nil
-		if c.Dir != "" {
-			err = t.Save(path.Join(c.Dir, jepa.StateFile), s.ds.Fingerprint())
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"step": t.Updates(), "total": t.Schedule.Total, "stopped": stopped}, nil
-}
-
-// finite makes figures that JSON cannot hold into ones that it can: the run ends
-// with an error that says so.
-func finite(st jepa.Stats) jepa.Stats {
-	for _, v := range []*float64{&st.Loss, &st.GradNorm, &st.FeatureStd} {
-		if math.IsNaN(*v) || math.IsInf(*v, 0) {
-			*v = math.MaxFloat64
-		}
-	}
-	return st
-}
-
-// newTrainer makes the trainer of a training and loads what it continues from.
-func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
-	// A new one begins with an empty device, so that two never need memory at once.
-	s.closeDevice()
-	d, err := s.use(c.Adapter)
-	if err != nil {
-		return nil, err
-	}
-	split := s.ds.Split("train")
-	if len(split) == 0 {
-		return nil, fmt.Errorf("the split leaves none of %d samples to train on: lower data.val (%g) and data.test (%g)", s.ds.Len(), s.conf.Data.Val, s.conf.Data.Test)
-	}
-	if s.loader != nil {
-		s.loader.Close()
-	}
-	s.loader, err = data.NewLoader(s.ds, data.LoaderOptions{Batch: s.conf.BatchSize, Seed: s.conf.Seed, Indices: split, Augment: s.conf.Augment()})
-	if err != nil {
-		return nil, err
-	}
-	t, err := jepa.New(d, s.conf.Config, s.loader.StepsPerEpoch()/s.conf.AccumulateGradBatches)
-	if err != nil {
-		return nil, err
-	}
-	if s.state != "" {
-		f, _, err := jepa.OpenState(s.state)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		if err := t.Load(f, s.ds.Fingerprint()); err != nil {
-			return nil, err
-		}
-		s.state = ""
-	}
-	s.trainer = t
-	return t, nil
-}
-
-// between answers what came in during an update, and waits while paused.
-func (s *session) between() error {
-	s.turn()
-	for {
-		var c command
-		if s.paused {
-			c = <-s.queue
-		} else {
-			select {
-			case c = <-s.queue:
-			default:
-				return nil
-			}
-		}
-		if c.Command == "stop" {
-			s.paused = false
-			post(c.ID, "done", map[string]any{"result": nil})
-			return errStopped
-		}
-		s.answer(c)
-		if s.device == nil {
-			return errors.New("the device was closed")
-		}
-		if err := s.device.Err(); err != nil {
-			return err
-		}
-	}
-}
-
-// save writes the state, or the weights alone.
-func (s *session) save(c command) (any, error) {
-	if s.trainer == nil {
-		return nil, commandError("nothing was trained yet: there is nothing to save")
-	}
-	if c.Path == "" {
-		return nil, commandError("save needs a path")
-	}
-	if weights, _ := c.Weights.(bool); weights {
-		return nil, s.trainer.Export(c.Path)
-	}
-	return nil, s.trainer.Save(c.Path, s.ds.Fingerprint())
-}
-
-// features of the trainer's encoder, or of a file's.
-func (s *session) features(c command) (*jepa.Features, error) {
-	if c.Encoder == "" {
-		c.Encoder = jepa.ContextEncoder
-	}
-	if c.Encoder != jepa.ContextEncoder && c.Encoder != jepa.TargetEncoder {
-		return nil, commandError(fmt.Sprintf("encoder is %q: it must be %s or %s", c.Encoder, jepa.ContextEncoder, jepa.TargetEncoder))
-	}
-	file, _ := c.Weights.(string)
-	if file != "" && s.training {
-		return nil, commandError("a training runs: embed by its encoder, or stop it first")
-	}
-	if file == "" {
-		if s.trainer == nil {
-			return nil, commandError("nothing was trained yet: name a file of weights")
-		}
-		return s.trainer.Features(c.Encoder == jepa.TargetEncoder), nil
-	}
-	d, err := s.use(c.Adapter)
-	if err != nil {
-		return nil, err
-	}
-	f, err := checkpoint.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if err := f.Verify(); err != nil {
-		return nil, err
-	}
-	fs, err := jepa.LoadFeatures(d, f, c.Encoder, s.conf.BatchSize)
-	if err != nil {
-		return nil, err
-	}
-	channels, size := s.ds.Shape()
-	if got, want := fmt.Sprint(channels, size), fmt.Sprint(fs.Config.InChans, fs.Config.ImgSize); got != want {
-		return nil, fmt.Errorf("%s takes samples of (channels, size) %s and the data have %s", file, want, got)
-	}
-	return fs, nil
+	return map[string]any{"config": string(conf.TOML()), "step": step / trained.AccumulateGradBatches}, nil
 }

@@ -75,10 +75,10 @@ worker.postMessage(JSON.stringify({ v: 9, id: 1000, command: "open" }));
 // Files that cannot be used: the program says why and lives on.
 worker.postMessage({ put: "/in/bad.npy", content: new TextEncoder().encode("\x93NUMPY not really") });
 worker.postMessage({ put: "/in/empty.nii.gz", content: new Uint8Array(0) });
-await refused(client.request("open", { paths: ["/in/bad.npy"] }), "other", "bad.npy");
-await refused(client.request("open", { paths: ["/in/empty.nii.gz"] }), "other", "empty.nii.gz");
-await refused(client.request("open", { paths: ["/nowhere"] }), "other", "nowhere");
-await refused(client.request("open", { paths: ["phantoms"], config: ["learning_rat = 1"] }), "other", 'did you mean "learning_rate"');
+await refused(client.request("open", { paths: ["/in/bad.npy"] }), "data", "bad.npy");
+await refused(client.request("open", { paths: ["/in/empty.nii.gz"] }), "data", "empty.nii.gz");
+await refused(client.request("open", { paths: ["/nowhere"] }), "data", "nowhere");
+await refused(client.request("open", { paths: ["phantoms"], config: ["learning_rat = 1"] }), "config", 'did you mean "learning_rate"');
 
 worker.postMessage({ put: "/in/set.npy", content: npy(24, 16) });
 const opened = await client.request("open", { paths: ["/in/set.npy"], config: [config], set: ["data.normalize=z"] });

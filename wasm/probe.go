@@ -1,0 +1,111 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
+	"wgjepa/jepa"
+)
+
+// probe judges frozen features beside those of the untrained encoder.
+func (s *session) probe(c command) (any, error) { return s.evaluate(c, s.progress(c.ID)) }
+
+// probed is the answer: what the native command prints, and the update.
+type probed struct {
+	Step    int          `json:"step"`
+	Adapter string       `json:"adapter"`
+	Probe   config.Probe `json:"probe"`
+	*evaluate.Result
+}
+
+func (s *session) evaluate(c command, progress func(done, total int) error) (any, error) {
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	conf, err := s.probeConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	c.Encoder = jepa.ContextEncoder
+	if conf.Probe.Encoder == "target" {
+		c.Encoder = jepa.TargetEncoder
+	}
+	e, err := s.encoder(c)
+	if err != nil {
+		return nil, err
+	}
+	e.conf.Probe = conf.Probe
+	result, err := evaluate.Run(s.ds, &e.conf, e.trained, e.untrained, progress)
+	if errors.Is(err, evaluate.ErrNoLabels) {
+		h, err := s.look(e, progress)
+		if err != nil {
+			return nil, err
+		}
+		result = &evaluate.Result{Tasks: []evaluate.Task{}, Health: h.Health, Notes: []string{evaluate.ErrNoLabels.Error()}}
+	} else if err != nil {
+		return nil, err
+	}
+	return probed{e.step, s.device.Info().Name, conf.Probe, result}, nil
+}
+
+// probeConfig is the configuration with c's settings of the table [probe].
+func (s *session) probeConfig(c command) (config.Config, error) {
+	conf := s.conf
+	for _, assignment := range c.Set {
+		line, err := config.Setting(assignment)
+		if err != nil {
+			return conf, failure{error: err, kind: "config"}
+		}
+		if !strings.HasPrefix(assignment, "probe.") {
+			return conf, commandError(fmt.Sprintf("set is %q: probe takes keys of the table probe, such as probe.dense_volumes=16", assignment))
+		}
+		if err := jepa.DecodeTOML(line.TOML, &conf); err != nil {
+			return conf, failure{error: err, kind: "config"}
+		}
+	}
+	channels, size := s.ds.Shape()
+	if err := conf.Complete(channels, size); err != nil {
+		return conf, failure{error: err, kind: "config"}
+	}
+	return conf, nil
+}
+
+// figures are the health of an encoder's embeddings.
+type figures struct {
+	Step    int `json:"step"`
+	Samples int `json:"samples"`
+	evaluate.Health
+}
+
+// health looks at held-out samples.
+func (s *session) health(c command) (any, error) {
+	e, err := s.encoder(c)
+	if err != nil {
+		return nil, err
+	}
+	return s.look(e, s.progress(c.ID))
+}
+
+// look computes the figures of e, those of the untrained encoder once.
+func (s *session) look(e *encoder, progress func(done, total int) error) (figures, error) {
+	ids, _ := evaluate.HeldOut(s.ds)
+	f := figures{Step: e.step, Samples: len(ids)}
+	if of := string(e.conf.Config.TOML()); s.kept.untrainedPooledOf != of {
+		x, err := s.pooled(e.untrained, ids, progress)
+		if err != nil {
+			return f, err
+		}
+		s.kept.untrainedPooled, s.kept.untrainedPooledOf = x, of
+	}
+	x, err := s.pooled(e.trained, ids, progress)
+	if err != nil {
+		return f, err
+	}
+	f.Health, err = evaluate.HealthOf(x, s.kept.untrainedPooled)
+	return f, err
+}

@@ -1,0 +1,208 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path"
+	"time"
+
+	"wgjepa/data"
+	"wgjepa/jepa"
+)
+
+// configFile is the native command's name for the configuration of a run.
+const configFile = "config.toml"
+
+// train runs a whole training.
+func (s *session) train(c command) (any, error) {
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	if c.Dir != "" {
+		if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	t, err := s.newTrainer(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Dir != "" {
+		if err := os.WriteFile(path.Join(c.Dir, configFile), s.run.TOML(), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	s.training, s.paused = true, false
+	defer func() { s.training = false }()
+	var alarm jepa.Alarm
+	start, first := time.Now(), t.Updates()
+	interval := time.Duration(c.StatsMS) * time.Millisecond
+	if interval == 0 {
+		interval = 500 * time.Millisecond
+	}
+	p := &probing{command: c, every: time.Duration(c.ProbeEveryMS) * time.Millisecond, last: start}
+	err = t.Run(s.ctx, listening{s}, jepa.RunOptions{
+		Dir: c.Dir, Fingerprint: s.ds.Fingerprint(), CheckpointEvery: c.CheckpointEvery, StatsEvery: interval,
+		OnStats: func(st jepa.Stats) {
+			progress := map[string]any{"stats": finite(st), "total": t.Schedule.Total}
+			if done := st.Step - first; done > 0 {
+				rate := float64(done) / time.Since(start).Seconds()
+				progress["steps_per_second"], progress["seconds_left"] = rate, float64(t.Schedule.Total-st.Step)/rate
+			}
+			post(c.ID, "progress", progress)
+			if warning := alarm.Watch(st); warning != "" {
+				post(c.ID, "warning", map[string]any{"message": warning})
+			}
+		},
+		OnUpdate: func(u int) error {
+			if u == t.Schedule.Total {
+				return nil // it ends by itself
+			}
+			since := time.Now()
+			defer func() { start = start.Add(time.Since(since)) }() // the rate is that of training alone
+			if err := s.between(); err != nil {
+				return err
+			}
+			return s.probeNow(p)
+		},
+	})
+	stopped := errors.Is(err, jepa.ErrInterrupted)
+	if err != nil && !stopped {
+		return nil, err
+	}
+	return map[string]any{"step": t.Updates(), "total": t.Schedule.Total, "stopped": stopped}, nil
+}
+
+// listening is the source of batches that hears stop between those of one update.
+type listening struct{ s *session }
+
+func (l listening) Batch(step int, x []float32) error {
+	if step%l.s.run.AccumulateGradBatches != 0 {
+		l.s.turn()
+	}
+	return l.s.loader.Batch(step, x)
+}
+
+// finite makes figures that JSON cannot hold into ones that it can: the run ends
+// with an error that says so.
+func finite(st jepa.Stats) jepa.Stats {
+	for _, v := range []*float64{&st.Loss, &st.GradNorm, &st.FeatureStd} {
+		if math.IsNaN(*v) || math.IsInf(*v, 0) {
+			*v = math.MaxFloat64
+		}
+	}
+	return st
+}
+
+// newTrainer makes the trainer of a training and loads what it continues from.
+func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
+	// A new one begins with an empty device, so that two never need memory at once.
+	s.closeDevice()
+	s.kept.forget()
+	d, err := s.use(c.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	split := s.ds.Split("train")
+	if len(split) == 0 {
+		return nil, fmt.Errorf("the split leaves none of %d samples to train on: lower data.val (%g) and data.test (%g)", s.ds.Len(), s.conf.Data.Val, s.conf.Data.Test)
+	}
+	if s.loader != nil {
+		s.loader.Close()
+	}
+	s.loader, err = data.NewLoader(s.ds, data.LoaderOptions{Batch: s.conf.BatchSize, Seed: s.conf.Seed, Indices: split, Augment: s.conf.Augment()})
+	if err != nil {
+		return nil, err
+	}
+	t, err := jepa.New(d, s.conf.Config, s.loader.StepsPerEpoch()/s.conf.AccumulateGradBatches)
+	if err != nil {
+		return nil, err
+	}
+	t.Note = s.conf.Note()
+	if s.state != "" {
+		f, _, err := jepa.OpenState(s.state)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if err := t.Load(f, s.ds.Fingerprint()); err != nil {
+			return nil, err
+		}
+		s.state = ""
+	}
+	s.trainer, s.run = t, s.conf
+	s.runs++
+	return t, nil
+}
+
+// between answers what came in during an update, and waits while paused.
+func (s *session) between() error {
+	s.turn()
+	for {
+		var c command
+		if s.paused {
+			c = <-s.queue
+		} else {
+			select {
+			case c = <-s.queue:
+			default:
+				return nil
+			}
+		}
+		s.answer(c)
+		if s.device == nil {
+			return errors.New("the device was closed")
+		}
+		if err := s.device.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// probing is when the next probe of a training is due.
+type probing struct {
+	command command
+	every   time.Duration // 0: never
+	last    time.Time
+}
+
+// probeNow probes where it is due. What keeps it from being done is told once.
+func (s *session) probeNow(p *probing) error {
+	if p.every == 0 || time.Since(p.last) < p.every || s.ctx.Err() != nil {
+		return nil
+	}
+	result, err := s.evaluate(command{}, func(int, int) error {
+		s.turn()
+		return s.ctx.Err()
+	})
+	p.last = time.Now()
+	switch {
+	case err == nil:
+		post(p.command.ID, "probe", map[string]any{"step": s.trainer.Updates(), "result": result})
+	case s.device.Err() != nil:
+		return err
+	case s.ctx.Err() == nil:
+		p.every = 0
+		post(p.command.ID, "warning", map[string]any{"message": "no more probes during this training: " + err.Error()})
+	}
+	return nil
+}
+
+// save writes the state, or the weights alone.
+func (s *session) save(c command) error {
+	if s.trainer == nil {
+		return commandError("nothing was trained yet: there is nothing to save")
+	}
+	if c.Path == "" {
+		return commandError("save needs a path")
+	}
+	s.kept.forget()
+	if weights, _ := c.Weights.(bool); weights {
+		return s.trainer.Export(c.Path)
+	}
+	return s.trainer.Save(c.Path, s.ds.Fingerprint())
+}
