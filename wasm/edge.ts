@@ -105,6 +105,7 @@ async function train(client: Client) {
   const exists = fs.existsSync(path.join(o.out, "config.toml"));
   if (exists && !o.resume) throw new Error(`${o.out} already holds a run: continue it with --resume, or choose another --out`);
   if (!exists && o.resume) throw new Error(`${o.out} holds no run to resume: there is no config.toml in it`);
+  Deno.mkdirSync(o.out, { recursive: true }); // before anything long: it says which permission it lacks
   await openData(client, paths, configs());
   if (o.resume && fs.existsSync(state)) await client.request("load", { path: state }, told);
   let interrupted = false;
