@@ -57,7 +57,7 @@ const adapter = () => $("adapter").value;
 
 const settings = new Settings(() => open());
 const curves = new Curves();
-const viewer = new Viewer({ request, get, adapter, step: () => page.step, trained: () => page.trained, chosen: () => say($("similar")) });
+const viewer = new Viewer({ request, get, adapter, step: () => page.step, trained: () => page.trained, chosen: () => $("similar").replaceChildren() });
 
 // ---- what is said
 
@@ -378,6 +378,7 @@ async function finish(result) {
   const run = page.run;
   page.step = result.step;
   run.step = run.saved = result.step;
+  run.savedAt = Date.now();
   run.from = `${run.dir}/checkpoint.safetensors`;
   run.finished = !result.stopped;
   run.history = curves.history;
@@ -527,7 +528,7 @@ async function save(asked) {
 function savedText() {
   const run = page.run;
   if (!run?.saved) return;
-  $("saved").textContent = page.opfs ? `Saved in this browser at update ${run.saved.toLocaleString("en")}, ${ago(run.savedAt)}. Other tabs may come to the front: training goes on in the background.`
+  $("saved").textContent = page.opfs ? `Saved in this browser at update ${run.saved.toLocaleString("en")}, ${ago(run.savedAt)}.${running() ? " You may use other tabs meanwhile: training goes on in the background." : ""}`
     : `This browser keeps no files for this page${page.why ? ` (${page.why})` : ""}: closing the tab loses the run. Download the checkpoint to keep it.`;
 }
 setInterval(() => { if (running()) savedText(); }, 10_000);

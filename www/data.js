@@ -1,7 +1,7 @@
 // data.js: the list of what was read, and of what was refused and why.
 
 import { $, el, options, say } from "./dom.js";
-import { bytes, count, plain, shape, spacing } from "./words.js";
+import { bare, bytes, count, plain, shape, spacing } from "./words.js";
 
 // Rows that are shown at first; thousands of them would slow the page.
 const first = 100;
@@ -46,7 +46,7 @@ function list(opened, rows) {
 export function showRefused(refused, place = $("data-refused")) {
   const n = refused?.length ?? 0;
   if (!n) return say(place, "");
-  const item = (/** @type {Refusal} */ r) => el("li", {}, el("strong", {}, plain(r.name).replace(/\.$/, "")), " ", plain(r.reason));
+  const item = (/** @type {Refusal} */ r) => el("li", {}, el("strong", {}, bare(r.name)), " ", plain(r.reason));
   const rest = refused.slice(first).length;
   say(place, "", el("details", { open: true },
     el("summary", {}, `${count(n, "file")} refused`),

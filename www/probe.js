@@ -17,11 +17,11 @@ const questions = {
 
 const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(3)}`;
 
-/** @param {Interval} i @param {boolean} sign */
-function interval(i, sign = false) {
+/** @param {Interval} i */
+function interval(i, sign = false, star = false) {
   if (i.value == null) return ["–"];
   const f = sign ? signed : (/** @type {number} */ v) => v.toFixed(3).replace("-", "−");
-  return [f(i.value), " ", el("span", { class: "range" }, i.low == null ? "" : `(${f(i.low)} to ${f(i.high)})`)];
+  return [f(i.value), star ? el("abbr", { title: "the interval does not hold 0" }, "*") : "", el("span", { class: "range" }, i.low == null ? "" : ` (${f(i.low)} to ${f(i.high)})`)];
 }
 
 /** @param {Interval} d 1: surely better, −1: surely worse, 0: cannot be told */
@@ -42,8 +42,7 @@ function whisker(d, reach) {
 // sentence says of the first score that decides a task what it means.
 /** @param {Task} t */
 function sentence(t) {
-  const s = t.scores.find((s) => /balanced|dice.*mean|mean.*dice|r2|r²/i.test(s.metric)) ?? t.scores[0];
-  const d = s.difference, what = `${s.metric} ${s.trained.value?.toFixed(3).replace("-", "−") ?? "–"}`;
+  const s = decisive(t), d = s.difference, what = `${s.metric} ${s.trained.value?.toFixed(3).replace("-", "−") ?? "–"}`;
   if (d.value == null || d.low == null || d.high == null) return `${what}; a difference to the untrained encoder cannot be computed from so few samples.`;
   const spread = ((d.high - d.low) / 2).toFixed(3), v = verdict(d);
   if (v > 0) return `Better than untrained by ${d.value.toFixed(3)} ± ${spread} (${what}).`;
@@ -56,17 +55,30 @@ function table(t) {
   const prior = t.scores.some((s) => s.position_only);
   const units = t.task === "dense" ? "volumes" : "samples";
   const reach = Math.max(0.05, ...t.scores.flatMap((s) => [Math.abs(s.difference.low ?? 0), Math.abs(s.difference.high ?? 0)]));
-  const head = ["", "Trained", "Untrained", "Trained − untrained", ...(prior ? ["Position only"] : [])];
-  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": questions[t.task] ?? t.task },
+  const head = (/** @type {string} */ text, columns = 1) => el("th", { scope: "col", colspan: columns }, text);
+  const title = questions[t.task] ?? t.task, about = `${t.classes?.length ? `${t.classes.length} classes; ` : ""}${t.samples[0]} training, ${t.samples[1]} validation, ${t.samples[2]} test ${units}${t.note ? `; ${t.note}` : ""}`;
+  return el("div", {}, el("h3", {}, title), el("p", { class: `verdict v${verdict(decisive(t).difference)}` }, sentence(t)), el("p", { class: "hint" }, about), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title },
     el("table", { class: "figures" },
-      el("caption", {}, el("strong", {}, questions[t.task] ?? t.task), " ", el("span", { class: `verdict v${verdict(t.scores[0].difference)}` }, sentence(t)),
-        el("small", {}, `${t.classes?.length ? `${t.classes.length} classes; ` : ""}${t.samples[0]} training, ${t.samples[1]} validation, ${t.samples[2]} test ${units}${t.note ? `; ${t.note}` : ""}`)),
-      el("thead", {}, el("tr", {}, ...head.map((h) => el(h ? "th" : "td", h ? { scope: "col" } : {}, h)))),
+      el("caption", { class: "visually-hidden" }, `${title} Trained beside untrained; ${about}`),
+      el("thead", {}, el("tr", {}, el("td"), head("Trained"), head("Untrained"), head("Trained − untrained", 2), ...(prior ? [head("Position only")] : []))),
       el("tbody", {}, ...t.scores.map((s) => el("tr", {},
         el("th", { scope: "row" }, s.metric),
         el("td", {}, ...interval(s.trained)), el("td", {}, ...interval(s.untrained)),
-        el("td", { class: "difference" }, ...interval(s.difference, true), verdict(s.difference) ? el("abbr", { title: "the interval does not hold 0" }, "*") : "", whisker(s.difference, reach)),
-        ...(prior ? [el("td", {}, ...(s.position_only ? interval(s.position_only) : [""]))] : []))))));
+        el("td", {}, ...interval(s.difference, true, verdict(s.difference) !== 0)), el("td", {}, whisker(s.difference, reach)),
+        ...(prior ? [el("td", {}, ...(s.position_only ? interval(s.position_only) : [""]))] : [])))))));
+}
+
+// decisive is the score that answers a task's question.
+/** @param {Task} t */
+const decisive = (t) => t.scores.find((s) => ["balanced accuracy", "mean Dice", "R²"].includes(s.metric)) ?? t.scores[0];
+
+// summary says in a sentence what all tables mean.
+/** @param {Task[]} tasks */
+function summary(tasks) {
+  const better = tasks.filter((t) => verdict(decisive(t).difference) > 0).length, worse = tasks.filter((t) => verdict(decisive(t).difference) < 0).length;
+  if (tasks.length === 1) return sentence(tasks[0]);
+  if (better === tasks.length) return `the trained encoder is better than the untrained one at all ${tasks.length} questions.`;
+  return `the trained encoder is better than the untrained one at ${better || "none"} of ${tasks.length} questions${worse ? ` and worse at ${worse}` : ""}${better + worse < tasks.length ? "; elsewhere the difference is within the noise" : ""}.`;
 }
 
 /** @param {{tasks: Task[]|null, health?: {rankme: number[], feature_std: number[]}, notes?: string[]}} r @param {number|null} step */
@@ -81,7 +93,7 @@ export function showProbe(r, step) {
   for (const note of r.notes ?? []) parts.push(el("p", { class: "hint" }, plain(note)));
   $("probe-table").replaceChildren(...parts);
   const at = step == null ? "" : `After ${count(step, "update")}: `;
-  $("probe-says").textContent = tasks.length ? at + tasks.map((t) => `${questions[t.task] ?? t.task} ${sentence(t)}`).join(" ")
+  $("probe-says").textContent = tasks.length ? at + summary(tasks)
     : "These data have no labels, so there is nothing to ask the features. Labels come from a .csv (file,label), from sub-folders of pictures, from a folder labels/ beside images/, or from an .npz.";
 }
 

@@ -34,8 +34,11 @@ export function ago(time) {
 /** @param {number|null|undefined} v */
 export function figure(v) {
   if (v == null || !Number.isFinite(v) || Math.abs(v) > 1e300) return "–";
-  if (v !== 0 && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5)) return v.toExponential(1).replace("e", " · 10^").replace("^+", "^");
-  return String(+v.toPrecision(3));
+  if (v !== 0 && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5)) {
+    const [digits, power] = v.toExponential(1).split("e");
+    return `${digits.replace(".0", "")}·10${power.replace("+", "").replaceAll(/./g, (d) => (d === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(d)]))}`;
+  }
+  return String(+v.toPrecision(3)).replace("-", "−");
 }
 
 /** @param {number[]|undefined|null} size */
@@ -44,13 +47,17 @@ export const shape = (size) => (size?.length ? size.join(" × ") : "–");
 /** @param {number[]|undefined|null} spacing */
 export const spacing = (spacing) => (spacing?.length ? `${spacing.map((s) => +s.toPrecision(3)).join(" × ")} mm` : "–");
 
+// bare is a path as the person knows it.
+/** @param {string} path */
+export const bare = (path) => path.replaceAll(/\/runs\/[^/\s]+\/data\//g, "").replaceAll("/data/", "").replaceAll("/in/", "");
+
 // plain makes a program's message a sentence: without the names of packages in
 // front and the folders that only the program knows.
 /** @param {string|Error} message */
 export function plain(message) {
   let s = String(message instanceof Error ? message.message : message).trim();
   s = s.replace(/^(?:(?:data|config|jepa|gpu|volume|numpy|checkpoint|evaluate|probe): )+/, "");
-  s = s.replaceAll(/config\[\d+\]: (?:config: )?/g, "").replaceAll(/\/runs\/[^/\s]+\/data\//g, "").replaceAll("/data/", "").replaceAll(/\/in\//g, "");
+  s = bare(s.replaceAll(/config\[\d+\]: (?:config: )?/g, ""));
   if (s === "") return "Something went wrong, and the program did not say what.";
   s = s[0].toUpperCase() + s.slice(1);
   return /[.!?…]$/.test(s) ? s : `${s}.`;
