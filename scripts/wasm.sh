@@ -27,6 +27,7 @@ fi
 
 out=build/wasm
 mkdir -p "$out"
+rm -f "$out/wgjepa.wasm" # go build leaves an old one, already shrunk, as it is
 GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o "$out/wgjepa.wasm" ./wasm
 go run ./wasm/internal/shrink "$out/wgjepa.wasm"
 cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/"
