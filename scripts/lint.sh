@@ -19,6 +19,9 @@ echo "lint: native"
 go vet ./...
 build/staticcheck ./...
 
+echo "lint: tools"
+(cd tools && go vet ./... && ../build/staticcheck ./...)
+
 # Everything but the command also builds for the browser.
 export GOOS=js GOARCH=wasm
 mapfile -t portable < <(go list -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -v '^wgjepa/native')

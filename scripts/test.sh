@@ -25,6 +25,7 @@ scripts/lint.sh
 
 step "tests"
 go test -count=1 -timeout 12m ./...
+go test -C tools -count=1 ./...
 
 step "bindings"
 scripts/test-bindings.sh
