@@ -225,7 +225,13 @@ func printTask(w io.Writer, t *evaluate.Task) {
 		}
 		rows = append(rows, row)
 	}
-	widths := make([]int, len(columns))
+	printColumns(w, rows)
+	fmt.Fprintln(w)
+}
+
+// printColumns prints rows of cells, each column as wide as its widest cell.
+func printColumns(w io.Writer, rows [][]string) {
+	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], len([]rune(cell)))
@@ -238,7 +244,6 @@ func printTask(w io.Writer, t *evaluate.Task) {
 		}
 		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
 	}
-	fmt.Fprintln(w)
 }
 
 func intervalText(i evaluate.Interval, sign bool) string {

@@ -1,0 +1,480 @@
+package evaluate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wgjepa/data"
+	"wgjepa/gpu"
+	"wgjepa/internal/config"
+	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
+)
+
+// Finetuned is what training on labels gave, beside the probe of the frozen
+// encoder that it began from.
+type Finetuned struct {
+	Regression  bool              `json:"regression,omitempty"`
+	Classes     []string          `json:"classes,omitempty"`
+	Units       [3]int            `json:"samples"` // training, validation and test samples with labels
+	Steps       int               `json:"steps"`
+	Loss        [2]float64        `json:"validation_loss"` // of the frozen encoder's probe, of the best weights
+	Scores      []FinetuneScore   `json:"scores"`
+	Predictions []FinetunePredict `json:"-"`
+	Notes       []string          `json:"notes,omitempty"`
+}
+
+// FinetuneScore is one figure of the test samples.
+type FinetuneScore struct {
+	Metric     string   `json:"metric"`
+	Finetuned  Interval `json:"finetuned"`
+	Frozen     Interval `json:"frozen_probe"`
+	Difference Interval `json:"difference"` // finetuned − frozen on the same resamples
+}
+
+// FinetunePredict is what the finetuned network says of one sample: the
+// probability of each class, or the number.
+type FinetunePredict struct {
+	Name, Split string
+	Label       string
+	Output      []float64
+}
+
+// FinetuneOptions of Finetune.
+type FinetuneOptions struct {
+	Dir     string                                                    // folder for the state and the weights; "" saves nothing
+	Resume  bool                                                      // from the state in Dir
+	OnStep  func(step, total int) error                               // after every step
+	OnEpoch func(s jepa.FinetuneStats, validation float64, best bool) // after every epoch, and before the first
+	Warn    func(message string)
+}
+
+// labelled samples of a finetuning.
+type supervised struct {
+	ds         data.Dataset
+	ids        [3][]int
+	class      [3][]int     // classification
+	target     [3][]float64 // regression, as the labels have it
+	mean, std  float64      // of the training targets
+	regression bool
+	weights    []float64 // of the classes
+}
+
+// collect finds the samples with labels. A class that no training sample has
+// is an error: nothing could learn it.
+func collect(ds data.Dataset, c *config.Config) (*supervised, error) {
+	s := &supervised{ds: ds}
+	fraction := &evaluation{ds: ds, o: c.Probe, seed: c.Seed}
+	s.regression = len(ds.Classes()) == 0
+	for k, name := range splitNames {
+		ids := ds.Split(name)
+		if k == train {
+			ids = fraction.fraction(ids)
+		}
+		for _, id := range ids {
+			if s.regression {
+				if v, ok := ds.Target(id); ok {
+					s.ids[k], s.target[k] = append(s.ids[k], id), append(s.target[k], v)
+				}
+			} else if v, ok := ds.Label(id); ok {
+				s.ids[k], s.class[k] = append(s.ids[k], id), append(s.class[k], v)
+			}
+		}
+		if len(s.ids[k]) == 0 {
+			return nil, fmt.Errorf("no %s sample has a label: finetuning needs labelled samples of all three parts; labels come from data.labels, labels.csv, sub-folders or the arrays of an .npz, parts from data.val and data.test", map[int]string{train: "training", val: "validation", test: "test"}[k])
+		}
+	}
+	if s.regression {
+		n := float64(len(s.target[train]))
+		for _, v := range s.target[train] {
+			s.mean += v / n
+		}
+		for _, v := range s.target[train] {
+			s.std += (v - s.mean) * (v - s.mean) / n
+		}
+		if s.std = math.Sqrt(s.std); !(s.std > 0) || math.IsInf(s.std, 0) {
+			return nil, errors.New("the labels of the training samples are all one number: there is nothing to learn")
+		}
+		return s, nil
+	}
+	counts := make([]int, len(ds.Classes()))
+	present := 0
+	for _, k := range s.class[train] {
+		if counts[k]++; counts[k] == 1 {
+			present++
+		}
+	}
+	if present < 2 {
+		return nil, errors.New("the training samples are all of one class: there is nothing to learn; raise probe.label_fraction or choose other splits")
+	}
+	s.weights = make([]float64, len(counts))
+	for k, n := range counts {
+		s.weights[k] = 1
+		if c.Finetune.ClassWeights == "balanced" && n > 0 {
+			s.weights[k] = float64(len(s.class[train])) / float64(present*n)
+		}
+	}
+	return s, nil
+}
+
+// LabelledBatch is a source of jepa.Finetuner.
+type labelledLoader struct {
+	*data.Loader
+	s  *supervised
+	at map[int]int // place of a sample among the training samples
+}
+
+func (l *labelledLoader) LabelledBatch(step int, b *jepa.Batch) error {
+	if err := l.Batch(step, b.X); err != nil {
+		return err
+	}
+	for i, id := range l.Samples(step) {
+		if l.s.regression {
+			b.Target[i] = float32((l.s.target[train][l.at[id]] - l.s.mean) / l.s.std)
+		} else {
+			b.Class[i] = uint32(l.s.class[train][l.at[id]])
+		}
+	}
+	return nil
+}
+
+// pooledOf computes the pooled features of samples.
+func (s *supervised) pooledOf(f *jepa.Features, ids []int) (probe.Matrix, error) {
+	D := f.Config.EmbedDim
+	m := probe.Matrix{Rows: len(ids), Cols: D, Data: make([]float32, len(ids)*D)}
+	return m, s.batches(ids, f.Batch, func(x []float32, from, n int) error {
+		return f.Pooled(x, n, m.Data[from*D:(from+n)*D])
+	})
+}
+
+// batches reads samples, batch after batch.
+func (s *supervised) batches(ids []int, batch int, use func(x []float32, from, n int) error) error {
+	size := sampleLen(s.ds)
+	x := make([]float32, batch*size)
+	for from := 0; from < len(ids); from += batch {
+		n := min(batch, len(ids)-from)
+		if err := ReadSamples(s.ds, ids[from:from+n], x[:n*size]); err != nil {
+			return err
+		}
+		if err := use(x[:n*size], from, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sampleLen(ds data.Dataset) int {
+	n, size := ds.Shape()
+	for _, a := range size {
+		n *= a
+	}
+	return n
+}
+
+// outputs of the network for samples, (n, K).
+func (s *supervised) outputs(t *jepa.Finetuner, ids []int) ([]float32, error) {
+	y := make([]float32, len(ids)*t.Outputs)
+	return y, s.batches(ids, t.Config.BatchSize, func(x []float32, from, n int) error {
+		return t.Predict(x, n, y[from*t.Outputs:])
+	})
+}
+
+// loss is the mean loss of outputs y on the samples of a part, as training
+// weighs them.
+func (s *supervised) loss(y []float32, part int) float64 {
+	sum, mass := 0.0, 0.0
+	if s.regression {
+		for i, v := range s.target[part] {
+			d := math.Abs(float64(y[i]) - (v-s.mean)/s.std)
+			if d < 1 {
+				d = d*d/2 + 0.5
+			}
+			sum, mass = sum+d-0.5, mass+1
+		}
+		return sum / mass
+	}
+	K := len(s.weights)
+	for i, k := range s.class[part] {
+		p := softmax(y[i*K : (i+1)*K])
+		sum -= s.weights[k] * math.Log(math.Max(p[k], math.SmallestNonzeroFloat64))
+		mass += s.weights[k]
+	}
+	return sum / mass
+}
+
+func softmax(y []float32) []float64 {
+	top, sum := float64(slices.Max(y)), 0.0
+	p := make([]float64, len(y))
+	for k, v := range y {
+		p[k] = math.Exp(float64(v) - top)
+		sum += p[k]
+	}
+	for k := range p {
+		p[k] /= sum
+	}
+	return p
+}
+
+// frozen fits the probe of the frozen features: what finetuning begins from and
+// is compared with. It returns the head that computes the same, (K, D) and (K),
+// on features as they are.
+func (s *supervised) frozen(f *jepa.Features, c *config.Config) (weight, bias []float64, err error) {
+	var x [3]probe.Matrix
+	for _, k := range []int{train, val} {
+		if x[k], err = s.pooledOf(f, s.ids[k]); err != nil {
+			return nil, nil, err
+		}
+	}
+	D := f.Config.EmbedDim
+	var scale *probe.Standardizer
+	var coef, intercept []float64
+	rows := []int{0} // of the head that coef gives
+	K := max(1, len(s.weights))
+	weight, bias = make([]float64, K*D), make([]float64, K)
+	if s.regression {
+		r, err := probe.SelectRidge(probe.Targets{X: x[train], Y: s.standardized(train)}, probe.Targets{X: x[val], Y: s.standardized(val)}, nil, c.Seed)
+		if err != nil {
+			return nil, nil, err
+		}
+		scale, coef, intercept = r.Scale, r.Coef, []float64{r.Intercept}
+	} else {
+		e := &evaluation{o: c.Probe, seed: c.Seed}
+		choice, err := e.choose("finetune", probe.Set{X: x[train], Y: s.class[train]}, probe.Set{X: x[val], Y: s.class[val]})
+		if err != nil {
+			return nil, nil, err
+		}
+		scale, coef, intercept, rows = choice.Scale, choice.Coef, choice.Intercept, choice.Classes
+		if len(choice.Classes) == 2 {
+			rows = choice.Classes[1:] // the other's logit is 0
+		}
+		for k := range K {
+			if !slices.Contains(choice.Classes, k) {
+				bias[k] = absentLogit
+			}
+		}
+	}
+	for i, k := range rows {
+		bias[k] = intercept[i]
+		for j := range D {
+			if slices.Contains(scale.Constant, j) {
+				continue
+			}
+			weight[k*D+j] = coef[i*D+j] / scale.Std[j]
+			bias[k] -= weight[k*D+j] * scale.Mean[j]
+		}
+	}
+	return weight, bias, nil
+}
+
+// absentLogit is that of a class without training samples.
+const absentLogit = -20
+
+func (s *supervised) standardized(part int) []float64 {
+	y := make([]float64, len(s.target[part]))
+	for i, v := range s.target[part] {
+		y[i] = (v - s.mean) / s.std
+	}
+	return y
+}
+
+// Finetune trains the encoder and a head on the labels of ds: the head begins
+// as the probe of the frozen encoder, and the weights that validate best are
+// kept, those at the start among them. It leaves the state and at the end the
+// weights in o.Dir. When ctx ends it returns jepa.ErrInterrupted.
+func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Config, encoder Encoder, o FinetuneOptions) (*Finetuned, error) {
+	s, err := collect(ds, c)
+	if err != nil {
+		return nil, err
+	}
+	result := &Finetuned{Regression: s.regression, Classes: ds.Classes()}
+	for k := range splitNames {
+		result.Units[k] = len(s.ids[k])
+	}
+	settings := c.Finetune
+	if n := len(s.ids[train]); settings.BatchSize > n {
+		settings.BatchSize = n
+		result.Notes = append(result.Notes, fmt.Sprintf("there are %d labelled training samples: batches are of that many", n))
+	}
+	loader, err := data.NewLoader(ds, data.LoaderOptions{Batch: settings.BatchSize, Seed: c.Seed, Indices: s.ids[train], Augment: c.Augment()})
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	source := &labelledLoader{Loader: loader, s: s, at: map[int]int{}}
+	for i, id := range s.ids[train] {
+		source.at[id] = i
+	}
+	err = encoder(func(f *jepa.Features) error {
+		t, err := jepa.NewFinetuner(d, settings, f, s.weights, loader.StepsPerEpoch(), c.Seed)
+		if err != nil {
+			return err
+		}
+		weight, bias, err := s.frozen(f, c)
+		if err != nil {
+			return fmt.Errorf("the probe that finetuning begins from: %w", err)
+		}
+		if err := t.SetHead(weight, bias); err != nil {
+			return err
+		}
+		frozen, err := s.outputs(t, s.ids[test])
+		if err != nil {
+			return err
+		}
+		start, err := s.outputs(t, s.ids[val])
+		if err != nil {
+			return err
+		}
+		result.Loss[0] = s.loss(start, val)
+		identity := ds.Fingerprint() + " " + labelsFingerprint(s)
+		if o.Resume {
+			file, note, err := jepa.OpenState(filepath.Join(o.Dir, jepa.StateFile))
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			if note != "" && o.Warn != nil {
+				o.Warn(note)
+			}
+			if err := t.Load(file, identity); err != nil {
+				return err
+			}
+		}
+		run := jepa.FinetuneOptions{Dir: o.Dir, Data: identity, OnEpoch: o.OnEpoch, Validate: func() (float64, error) {
+			y, err := s.outputs(t, s.ids[val])
+			return s.loss(y, val), err
+		}}
+		if o.OnStep != nil {
+			run.OnStep = func(step int) error { return o.OnStep(step, t.Total()) }
+		}
+		if err := t.Run(ctx, source, run); err != nil {
+			return err
+		}
+		result.Steps, result.Loss[1] = t.Steps(), t.Best()
+		if result.Loss[1] == result.Loss[0] {
+			result.Notes = append(result.Notes, "no epoch validated better than the probe of the frozen encoder: that is what was kept. Lower finetune.learning_rate, or there is nothing more in the labels")
+		}
+		if err := s.judge(t, c, frozen, result); err != nil {
+			return err
+		}
+		if o.Dir == "" {
+			return nil
+		}
+		m := map[string]string{"task": "classification", "classes": strings.Join(ds.Classes(), "\n"), "note": string(c.TOML())}
+		if s.regression {
+			m["task"], m["target_mean"], m["target_std"] = "regression", strconv.FormatFloat(s.mean, 'g', -1, 64), strconv.FormatFloat(s.std, 'g', -1, 64)
+		}
+		return t.Export(filepath.Join(o.Dir, jepa.WeightsFile), c.Config, m)
+	})
+	return result, err
+}
+
+// labelsFingerprint stands for which samples have which labels.
+func labelsFingerprint(s *supervised) string {
+	h := uint64(14695981039346656037)
+	for k := range splitNames {
+		for i, id := range s.ids[k] {
+			v := math.Float64bits(float64(id))
+			if s.regression {
+				v ^= math.Float64bits(s.target[k][i]) * 31
+			} else {
+				v ^= uint64(s.class[k][i]+1) * 31
+			}
+			h = (h ^ v) * 1099511628211
+		}
+	}
+	return strconv.FormatUint(h, 16)
+}
+
+// judge scores the test samples and keeps all predictions.
+func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen []float32, r *Finetuned) error {
+	for k := range splitNames {
+		y, err := s.outputs(t, s.ids[k])
+		if err != nil {
+			return err
+		}
+		for i, id := range s.ids[k] {
+			p := FinetunePredict{Name: s.ds.Name(id), Split: splitNames[k]}
+			if s.regression {
+				p.Label, p.Output = strconv.FormatFloat(s.target[k][i], 'g', -1, 64), []float64{s.mean + s.std*float64(y[i])}
+			} else {
+				p.Label, p.Output = s.ds.Classes()[s.class[k][i]], softmax(y[i*t.Outputs:(i+1)*t.Outputs])
+			}
+			r.Predictions = append(r.Predictions, p)
+		}
+		if k != test {
+			continue
+		}
+		add := func(metric string, strata []int, statistic func(y []float32) probe.Statistic) {
+			a, b := statistic(y), statistic(frozen)
+			n, q := len(s.ids[test]), c.Probe.Resamples
+			r.Scores = append(r.Scores, FinetuneScore{
+				Metric: metric, Finetuned: Interval(probe.Bootstrap(n, strata, q, c.Seed, a)), Frozen: Interval(probe.Bootstrap(n, strata, q, c.Seed, b)),
+				Difference: Interval(probe.Difference(n, strata, q, c.Seed, a, b)),
+			})
+		}
+		if s.regression {
+			values := func(y []float32) []float64 {
+				v := make([]float64, len(y))
+				for i := range y {
+					v[i] = s.mean + s.std*float64(y[i])
+				}
+				return v
+			}
+			pick := func(y []float64, rows []int) []float64 {
+				out := make([]float64, len(rows))
+				for i, r := range rows {
+					out[i] = y[r]
+				}
+				return out
+			}
+			add("R²", nil, func(y []float32) probe.Statistic {
+				v := values(y)
+				return func(rows []int) float64 { return probe.R2(pick(s.target[test], rows), pick(v, rows)) }
+			})
+			add("mean absolute error", nil, func(y []float32) probe.Statistic {
+				v := values(y)
+				return func(rows []int) float64 {
+					sum := 0.0
+					for _, r := range rows {
+						sum += math.Abs(s.target[test][r] - v[r])
+					}
+					return sum / float64(len(rows))
+				}
+			})
+			continue
+		}
+		K, labels := t.Outputs, s.class[test]
+		predicted := func(y []float32) []int {
+			pred := make([]int, len(labels))
+			for i := range pred {
+				row := y[i*K : (i+1)*K]
+				pred[i] = slices.Index(row, slices.Max(row))
+			}
+			return pred
+		}
+		for _, m := range []struct {
+			name string
+			of   func(probe.Confusion) float64
+		}{{"accuracy", probe.Confusion.Accuracy}, {"balanced accuracy", probe.Confusion.BalancedAccuracy}} {
+			add(m.name, labels, func(y []float32) probe.Statistic { return probe.OnSamples(labels, predicted(y), K, m.of) })
+		}
+		all := make([]int, K)
+		for k := range all {
+			all[k] = k
+		}
+		add("AUC", labels, func(y []float32) probe.Statistic {
+			proba := make([]float64, 0, len(y))
+			for i := range labels {
+				proba = append(proba, softmax(y[i*K:(i+1)*K])...)
+			}
+			return probe.AUC(labels, proba, all)
+		})
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package evaluate
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"wgjepa/checkpoint"
+	"wgjepa/data"
+	"wgjepa/gpu"
+	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
+)
+
+const quickFinetune = `
+[finetune]
+epochs = 4
+batch_size = 8
+warmup_epochs = 1
+learning_rate = 2e-3
+patience = 0
+`
+
+// TestFinetuneBeginsAsTheProbe asserts that finetuning begins as the frozen encoder's
+// probe: the same loss and, before any step, the same predictions.
+func TestFinetuneBeginsAsTheProbe(t *testing.T) {
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	ds, c := torsos(t, quickFinetune)
+	s, err := collect(ds, c)
+	require.NoError(t, err)
+	require.Equal(t, [3]int{40, 16, 24}, [3]int{len(s.ids[train]), len(s.ids[val]), len(s.ids[test])})
+	require.NoError(t, untrained(d, c, 3)(func(f *jepa.Features) error {
+		tuner, err := jepa.NewFinetuner(d, c.Finetune, f, s.weights, 5, 1)
+		require.NoError(t, err)
+		w, b, err := s.frozen(f, c)
+		require.NoError(t, err)
+		require.NoError(t, tuner.SetHead(w, b))
+		y, err := s.outputs(tuner, s.ids[test])
+		require.NoError(t, err)
+		x, err := s.pooledOf(f, s.ids[test])
+		require.NoError(t, err)
+		var sets [2]probe.Set
+		for i, k := range []int{train, val} {
+			x, err := s.pooledOf(f, s.ids[k])
+			require.NoError(t, err)
+			sets[i] = probe.Set{X: x, Y: s.class[k]}
+		}
+		choice, err := probe.Select(sets[0], sets[1], c.Probe.Cs, c.Seed)
+		require.NoError(t, err)
+		K := len(s.weights)
+		require.Len(t, choice.Classes, K)
+		proba := choice.Proba(x)
+		for i := range s.ids[test] {
+			require.InDeltaSlice(t, proba[i*K:(i+1)*K], softmax(y[i*K:(i+1)*K]), 1e-4)
+		}
+		return nil
+	}))
+	r, err := Finetune(context.Background(), d, ds, c, untrained(d, c, 3), FinetuneOptions{})
+	require.NoError(t, err)
+	require.LessOrEqual(t, r.Loss[1], r.Loss[0], "the start is among what is kept")
+	require.Equal(t, 4*5, r.Steps)
+	require.Len(t, r.Predictions, 80)
+	require.Len(t, r.Scores, 3)
+	for _, p := range r.Predictions {
+		sum := 0.0
+		for _, v := range p.Output {
+			sum += v
+		}
+		require.InDelta(t, 1, sum, 1e-9)
+	}
+}
+
+// TestFinetuneResumes interrupts and goes on to the same weights.
+func TestFinetuneResumes(t *testing.T) {
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	ds, c := torsos(t, quickFinetune)
+	weights := func(dir string) []float64 {
+		f, err := checkpoint.Open(filepath.Join(dir, jepa.WeightsFile))
+		require.NoError(t, err)
+		defer f.Close()
+		require.Equal(t, "classification", f.Metadata()["task"])
+		v, _, err := f.Float64s("context_encoder.blocks.0.mlp.fc1.weight")
+		require.NoError(t, err)
+		head, _, err := f.Float64s("head.weight")
+		require.NoError(t, err)
+		return append(v, head...)
+	}
+	whole, parts := t.TempDir(), t.TempDir()
+	_, err = Finetune(context.Background(), d, ds, c, untrained(d, c, 3), FinetuneOptions{Dir: whole})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err = Finetune(ctx, d, ds, c, untrained(d, c, 3), FinetuneOptions{Dir: parts, OnStep: func(step, total int) error {
+		require.Equal(t, 20, total)
+		if step == 7 {
+			cancel()
+		}
+		return nil
+	}})
+	require.ErrorIs(t, err, jepa.ErrInterrupted)
+	require.NoFileExists(t, filepath.Join(parts, jepa.WeightsFile))
+	_, err = Finetune(context.Background(), d, ds, c, untrained(d, c, 3), FinetuneOptions{Dir: parts, Resume: true})
+	require.NoError(t, err)
+	require.Equal(t, weights(whole), weights(parts))
+}
+
+// numbers are volumes whose label is a number: how bright they are.
+type numbers struct{ data.Dataset }
+
+func (n numbers) Classes() []string { return nil }
+func (n numbers) Target(i int) (float64, bool) {
+	class, ok := n.Label(i)
+	return 100 + 10*float64(class), ok
+}
+
+func TestFinetuneRegression(t *testing.T) {
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	ds, c := torsos(t, quickFinetune)
+	dir := t.TempDir()
+	r, err := Finetune(context.Background(), d, numbers{ds}, c, untrained(d, c, 3), FinetuneOptions{Dir: dir})
+	require.NoError(t, err)
+	require.True(t, r.Regression)
+	require.Equal(t, "R²", r.Scores[0].Metric)
+	mean := 0.0
+	for _, p := range r.Predictions {
+		mean += p.Output[0] / float64(len(r.Predictions))
+	}
+	require.InDelta(t, 120, mean, 20, "predictions are in the unit of the labels")
+	_, err = os.Stat(filepath.Join(dir, jepa.WeightsFile))
+	require.NoError(t, err)
+}
+
+func TestFinetuneRefusesUnlabelledData(t *testing.T) {
+	ds, c := torsos(t, "data.val = 0")
+	_, err := collect(ds, c)
+	require.ErrorContains(t, err, "no validation sample has a label")
+}

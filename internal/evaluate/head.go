@@ -1,0 +1,86 @@
+package evaluate
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"wgjepa/checkpoint"
+	"wgjepa/data"
+	"wgjepa/jepa"
+)
+
+// Head is the linear head of a finetuned network.
+type Head struct {
+	Classes      []string  // none: it gives a number
+	weight, bias []float64 // (K, D), (K)
+	mean, std    float64   // of the number
+}
+
+// OpenHead reads the head in weights that Finetune wrote.
+func OpenHead(f *checkpoint.File) (*Head, error) {
+	m := f.Metadata()
+	h := &Head{std: 1}
+	var err error
+	switch m["task"] {
+	case "classification":
+		h.Classes = strings.Split(m["classes"], "\n")
+	case "regression":
+		if h.mean, err = strconv.ParseFloat(m["target_mean"], 64); err == nil {
+			h.std, err = strconv.ParseFloat(m["target_std"], 64)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: its target_mean or target_std is damaged: %w", f.Path(), err)
+		}
+	default:
+		return nil, fmt.Errorf("%s holds no head: name the weights that wgjepa finetune wrote", f.Path())
+	}
+	var shape, rows []int
+	if h.weight, shape, err = f.Float64s("head.weight"); err != nil {
+		return nil, err
+	}
+	if h.bias, rows, err = f.Float64s("head.bias"); err != nil {
+		return nil, err
+	}
+	if K := max(1, len(h.Classes)); len(shape) != 2 || len(rows) != 1 || shape[0] != K || rows[0] != K {
+		return nil, fmt.Errorf("%s: its head is %v and %v for %d classes", f.Path(), shape, rows, len(h.Classes))
+	}
+	return h, nil
+}
+
+// Apply gives the output for each sample of ds: the probability of each class,
+// or the number.
+func (h *Head) Apply(ds data.Dataset, f *jepa.Features, use func(i int, output []float64) error) error {
+	D := f.Config.EmbedDim
+	if len(h.weight) != D*len(h.bias) {
+		return fmt.Errorf("the head takes %d features and the encoder gives %d", len(h.weight)/len(h.bias), D)
+	}
+	ids := make([]int, ds.Len())
+	for i := range ids {
+		ids[i] = i
+	}
+	z := make([]float32, f.Batch*D)
+	s := &supervised{ds: ds}
+	return s.batches(ids, f.Batch, func(x []float32, from, n int) error {
+		if err := f.Pooled(x, n, z); err != nil {
+			return err
+		}
+		for i := range n {
+			y := make([]float32, len(h.bias))
+			for k, b := range h.bias {
+				for j, w := range h.weight[k*D : (k+1)*D] {
+					b += w * float64(z[i*D+j])
+				}
+				y[k] = float32(b)
+			}
+			output := []float64{h.mean + h.std*float64(y[0])}
+			if len(h.Classes) > 0 {
+				output = softmax(y)
+			}
+			if err := use(from+i, output); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,422 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"wgjepa/data"
+	"wgjepa/gpu"
+	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
+	"wgjepa/internal/picture"
+	"wgjepa/jepa"
+)
+
+// predictionsFile lists what a finetuned network says of each labelled sample.
+const predictionsFile = "predictions.csv"
+
+type finetuneOptions struct {
+	out               string
+	resume, overwrite bool
+	from              weightsFlags
+}
+
+func finetuneCommand(c *console) *cobra.Command {
+	o := finetuneOptions{}
+	var flags *configFlags
+	cmd := &cobra.Command{
+		Use:   "finetune RUN_OR_WEIGHTS [DATA…]",
+		Short: "Train encoder and a linear head on labels",
+		Long: `Trains an encoder and a linear head on its pooled features to the classes or the
+numbers that label DATA (data.label_kind says which; the run's data unless others are
+named). The head begins as the probe of the frozen encoder, layers near the input move
+less (finetune.layer_decay), rare classes count as much as common ones, and the weights
+that validate best are kept, those at the start among them. The test samples then judge
+it beside the frozen encoder's probe, with 95 % bootstrap intervals; a * marks a
+difference whose interval does not hold 0.
+
+The folder holds config.toml, splits.csv, metrics.jsonl, curves.png, predictions.csv,
+checkpoint.safetensors and at the end weights.safetensors, which embed, export and the
+other commands take like any encoder's, and label applies to new data. Ctrl-C saves;
+--resume goes on bit for bit.`,
+		Example: `  wgjepa finetune runs/scans labelled/ --out runs/finetuned
+  wgjepa finetune runs/scans labelled/ --head-only --label-fraction 0.1
+  wgjepa finetune vit_small.safetensors scans/ --set data.labels=ages.csv --set data.label_kind=number
+  wgjepa label runs/finetuned new/ --out labels.csv`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if o.resume && o.overwrite {
+				return usagef("--resume continues a run and --overwrite removes it: give one of them")
+			}
+			return finetune(c, flags, args[0], args[1:], o)
+		},
+	}
+	flags = dataFlags(cmd)
+	f := cmd.Flags()
+	f.Bool("head-only", false, "keep the encoder frozen (finetune.head_only)")
+	f.Int("epochs", 0, "at most (finetune.epochs)")
+	f.Float64("learning-rate", 0, "of the head, its highest value (finetune.learning_rate)")
+	f.Int("batch-size", 0, "samples a batch (finetune.batch_size)")
+	f.Float64("label-fraction", 0, "share of the training labels to use (probe.label_fraction)")
+	f.String("features", "", "of which encoder: context or target (probe.encoder)")
+	for flag, key := range map[string]string{
+		"head-only": "finetune.head_only", "epochs": "finetune.epochs", "learning-rate": "finetune.learning_rate", "batch-size": "finetune.batch_size",
+		"label-fraction": "probe.label_fraction", "features": "probe.encoder",
+	} {
+		flags.keys[flag] = key
+	}
+	f.StringVar(&o.out, "out", "", "folder of the run (default runs/finetuned-NAME)")
+	f.BoolVar(&o.resume, "resume", false, "continue the run in --out")
+	f.BoolVar(&o.overwrite, "overwrite", false, "remove the run in --out and begin anew")
+	o.from.add(cmd, "weights-")
+	return cmd
+}
+
+// finetune runs the command.
+func finetune(c *console, flags *configFlags, path string, paths []string, o finetuneOptions) error {
+	if o.out == "" {
+		name, _, _ := strings.Cut(filepath.Base(filepath.Clean(path)), ".")
+		o.out = filepath.Join("runs", "finetuned-"+name)
+	}
+	folder := runFolder(o.out)
+	switch held := folder.holdsRun(); {
+	case held && !o.resume && !o.overwrite:
+		return fmt.Errorf("%s already holds a run: continue it with --resume, remove it with --overwrite, or choose another --out", folder)
+	case o.resume && !held:
+		return fmt.Errorf("%s holds no run to resume", folder)
+	}
+	w, conf, err := openWeights(c, flags, path, &o.from)
+	if err != nil {
+		return err
+	}
+	if err := setPaths(&conf, paths); err != nil {
+		return err
+	}
+	ds, err := readData(c, &conf)
+	if err != nil {
+		return err
+	}
+	if w, err = fitToData(c, w, &conf, ds, &o.from); err != nil {
+		return err
+	}
+	if err := conf.Finetune.Validate(); err != nil {
+		return err
+	}
+	d, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if o.overwrite {
+		if err := errors.Join(folder.clear(), folder.remove(predictionsFile)); err != nil {
+			return err
+		}
+	}
+	if err := folder.create(); err != nil {
+		return err
+	}
+	t := &tuning{c: c, d: d, ds: ds, conf: &conf, folder: folder, o: o}
+	if err := t.open(); err != nil {
+		return err
+	}
+	defer t.metrics.Close()
+	return t.run(lend(d, func() (*jepa.Features, error) {
+		return jepa.ImportedFeatures(d, w, min(conf.Finetune.BatchSize, ds.Len()))
+	}))
+}
+
+// tuning is one run of finetune.
+type tuning struct {
+	c       *console
+	d       *gpu.Device
+	ds      data.Dataset
+	conf    *config.Config
+	folder  runFolder
+	o       finetuneOptions
+	bar     *bar
+	metrics *os.File
+}
+
+// epochMetric is one line of a finetuning's metrics file.
+type epochMetric struct {
+	jepa.FinetuneStats
+	Validation float64 `json:"validation_loss"`
+	Best       bool    `json:"best"`
+}
+
+// open writes what is known before training. A resumed run begins its metrics
+// anew after the last checkpoint.
+func (t *tuning) open() error {
+	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if !t.o.resume {
+		if err := t.folder.write(configFile, t.conf.TOML()); err != nil {
+			return err
+		}
+		if err := t.folder.writeSplit(t.ds); err != nil {
+			return err
+		}
+		flags |= os.O_TRUNC
+	}
+	var err error
+	t.metrics, err = os.OpenFile(t.folder.path(metricsFile), flags, 0o644)
+	return err
+}
+
+func (t *tuning) run(encoder evaluate.Encoder) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process
+	defer func() { t.bar.end() }()
+	r, err := evaluate.Finetune(ctx, t.d, t.ds, t.conf, encoder, evaluate.FinetuneOptions{
+		Dir: string(t.folder), Resume: t.o.resume,
+		Warn: func(message string) { t.c.warn("%s", message) },
+		OnStep: func(step, total int) error {
+			if t.bar == nil {
+				t.bar = t.c.bar("finetune", total, step-1)
+			}
+			t.bar.set(step)
+			return nil
+		},
+		OnEpoch: func(s jepa.FinetuneStats, validation float64, best bool) {
+			m := epochMetric{s, validation, best}
+			if line, err := json.Marshal(m); err == nil {
+				_, _ = t.metrics.Write(append(line, '\n')) // the checkpoint on the same disk says more
+			}
+			if t.bar != nil {
+				t.bar.note("loss", fmt.Sprintf("%.4f", s.Loss), "validation", fmt.Sprintf("%.4f", validation))
+			}
+			if t.c.json && finite(validation) {
+				t.c.emit(struct {
+					Event string `json:"event"`
+					epochMetric
+				}{"epoch", m})
+			}
+		},
+	})
+	t.bar.end()
+	again := fmt.Sprintf("the same command with --resume --out %s", quote(string(t.folder)))
+	switch {
+	case errors.Is(err, jepa.ErrInterrupted):
+		t.c.result(map[string]any{"event": "interrupted", "folder": string(t.folder)}, "interrupted; to continue: %s\n", again)
+		return errSaid
+	case err != nil:
+		return err
+	}
+	if err := t.drawCurves(); err != nil {
+		t.c.warn("%s could not be drawn: %v", curvesFile, err)
+	}
+	if err := t.writePredictions(r); err != nil {
+		return err
+	}
+	t.report(r)
+	return nil
+}
+
+// report prints the figures as probe does.
+func (t *tuning) report(r *evaluate.Finetuned) {
+	c := t.c
+	if c.json {
+		c.emit(struct {
+			Event string `json:"event"`
+			*evaluate.Finetuned
+			Weights string `json:"weights"`
+		}{"done", r, t.folder.path(jepa.WeightsFile)})
+		return
+	}
+	what := "regression"
+	if !r.Regression {
+		what = fmt.Sprintf("%d classes", len(r.Classes))
+	}
+	fmt.Fprintf(c.out, "finetune, %s: %d training, %d validation, %d test samples; %d steps; validation loss %.4g frozen, %.4g finetuned\n", what, r.Units[0], r.Units[1], r.Units[2], r.Steps, r.Loss[0], r.Loss[1])
+	rows := [][]string{{"", "finetuned", "frozen probe", "finetuned − frozen"}}
+	for _, s := range r.Scores {
+		star := " "
+		if s.Difference.Low > 0 || s.Difference.High < 0 {
+			star = "*"
+		}
+		rows = append(rows, []string{s.Metric, intervalText(s.Finetuned, false), intervalText(s.Frozen, false), intervalText(s.Difference, true) + star})
+	}
+	printColumns(c.out, rows)
+	for _, n := range r.Notes {
+		fmt.Fprintf(c.out, "note: %s\n", n)
+	}
+	fmt.Fprintf(c.out, "%s, %s\nnext: %s label %s NEW_DATA --out labels.csv\n", t.folder.path(jepa.WeightsFile), t.folder.path(predictionsFile), os.Args[0], quote(string(t.folder)))
+}
+
+// drawCurves draws the metrics file.
+func (t *tuning) drawCurves() error {
+	text, err := os.ReadFile(t.folder.path(metricsFile))
+	if err != nil {
+		return err
+	}
+	loss, validation, lr := picture.Series{Name: "training"}, picture.Series{Name: "validation"}, picture.Series{}
+	for line := range strings.Lines(string(text)) {
+		var m epochMetric
+		if json.Unmarshal([]byte(line), &m) != nil {
+			continue // cut by a crash
+		}
+		validation.X, validation.Y = append(validation.X, m.Epoch), append(validation.Y, m.Validation)
+		if m.Step > 0 {
+			loss.X, loss.Y = append(loss.X, m.Epoch), append(loss.Y, m.Loss)
+			lr.X, lr.Y = append(lr.X, m.Epoch), append(lr.Y, m.LR)
+		}
+	}
+	m, err := picture.Curves("epoch", []picture.Panel{{Title: "loss", Series: []picture.Series{loss, validation}}, {Title: "learning rate", Series: []picture.Series{lr}}})
+	if err != nil {
+		return err
+	}
+	return writePNG(t.folder.path(curvesFile), m)
+}
+
+func (t *tuning) writePredictions(r *evaluate.Finetuned) error {
+	var b strings.Builder
+	w := csv.NewWriter(&b)
+	rows := [][]string{predictionHeader(r.Classes, "split", "label")}
+	for _, p := range r.Predictions {
+		rows = append(rows, predictionRow(p.Name, r.Classes, p.Output, p.Split, p.Label))
+	}
+	if err := w.WriteAll(rows); err != nil {
+		return err
+	}
+	return t.folder.write(predictionsFile, []byte(b.String()))
+}
+
+// predictionHeader names the columns of a table of predictions; without classes
+// they are numbers.
+func predictionHeader(classes []string, more ...string) []string {
+	row := append([]string{"name"}, more...)
+	row = append(row, "predicted")
+	for _, k := range classes {
+		row = append(row, "p("+k+")")
+	}
+	return row
+}
+
+func predictionRow(name string, classes []string, output []float64, more ...string) []string {
+	row := append([]string{name}, more...)
+	if len(classes) == 0 {
+		return append(row, strconv.FormatFloat(output[0], 'g', 7, 64))
+	}
+	row = append(row, classes[slices.Index(output, slices.Max(output))])
+	for _, p := range output {
+		row = append(row, strconv.FormatFloat(p, 'f', 5, 64))
+	}
+	return row
+}
+
+func labelCommand(c *console) *cobra.Command {
+	out, batch, overwrite := "", 0, false
+	var flags *configFlags
+	cmd := &cobra.Command{
+		Use:   "label FINETUNED DATA…",
+		Short: "Predict the labels of new data with a finetuned network",
+		Long: `Applies the network of wgjepa finetune (its folder or its weights) to every sample of
+DATA, read as the training data were, and writes the predicted class with the
+probability of each, or the predicted number, one row a sample.`,
+		Example: `  wgjepa label runs/finetuned new/ --out labels.csv`,
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch {
+			case filepath.Ext(out) != ".csv":
+				return usagef("label needs --out FILE.csv")
+			case batch < 0:
+				return usagef("--batch-size is %d: it must be at least 1", batch)
+			}
+			if _, err := os.Stat(out); err == nil && !overwrite {
+				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
+			}
+			return label(c, flags, args[0], args[1:], out, batch)
+		},
+	}
+	flags = dataFlags(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&out, "out", "o", "", "the table: FILE.csv")
+	f.IntVar(&batch, "batch-size", 0, "samples at once (default: finetuning's)")
+	f.BoolVar(&overwrite, "overwrite", false, "replace the table")
+	return cmd
+}
+
+// label runs the command.
+func label(c *console, flags *configFlags, path string, paths []string, out string, batch int) error {
+	file, conf, err := openRun(flags, path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	head, err := evaluate.OpenHead(file)
+	if err != nil {
+		return err
+	}
+	conf.Data.Labels, conf.Data.Splits = "", "" // of the training data
+	if err := setPaths(&conf, paths); err != nil {
+		return err
+	}
+	ds, err := openData(c, &conf)
+	if err != nil {
+		return err
+	}
+	d, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if batch == 0 {
+		batch = conf.Finetune.BatchSize
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	bar := c.bar("label", ds.Len(), 0)
+	defer bar.end()
+	var b strings.Builder
+	w := csv.NewWriter(&b)
+	if err := w.Write(predictionHeader(head.Classes)); err != nil {
+		return err
+	}
+	features, err := jepa.LoadFeatures(d, file, jepa.ContextEncoder, min(batch, max(1, ds.Len())))
+	if err != nil {
+		return err
+	}
+	counts := make(map[string]int)
+	err = head.Apply(ds, features, func(i int, output []float64) error {
+		row := predictionRow(ds.Name(i), head.Classes, output)
+		counts[row[1]]++
+		bar.set(i + 1)
+		return errors.Join(ctx.Err(), w.Write(row))
+	})
+	w.Flush()
+	if err != nil {
+		return err
+	}
+	bar.end()
+	folder := runFolder(filepath.Dir(out))
+	if err := folder.write(filepath.Base(out), []byte(b.String())); err != nil {
+		return err
+	}
+	found := ""
+	for _, k := range head.Classes {
+		found += fmt.Sprintf("; %s %d", k, counts[k])
+	}
+	c.result(map[string]any{"file": out, "samples": ds.Len()}, "%s: %d predictions%s\n", out, ds.Len(), found)
+	return nil
+}
+
+// remove removes a file that may not be there.
+func (r runFolder) remove(name string) error {
+	if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
