@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
-	"gonum.org/v1/gonum/mat"
 )
 
 // Regressor is a fitted ridge regression.
@@ -46,14 +45,13 @@ func Ridge(x Matrix, y []float64, alpha float64) (*Regressor, error) {
 	})
 	h := gramOf(x, scale.Mean, inverse)
 	for j := range d {
-		h.SetSym(j, j, h.At(j, j)+alpha)
+		h.Data[j*h.Stride+j] += alpha
 	}
-	var chol mat.Cholesky
-	if !chol.Factorize(h) {
+	solve, ok := cholesky(h)
+	if !ok {
 		return nil, fmt.Errorf("probe: ridge with alpha = %g is singular; use a larger alpha", alpha)
 	}
-	w := mat.NewVecDense(d, right)
-	_ = chol.SolveVecTo(w, w) // its error is a warning about the condition number
+	solve(right)
 	return &Regressor{Scale: scale, Coef: right, Intercept: mean, Alpha: alpha}, nil
 }
 
@@ -139,17 +137,17 @@ func PCA(x Matrix, k int) (*Components, error) {
 		return nil, fmt.Errorf("probe: %d components of features [%d %d]; there can be 1 to %d, from two samples on", k, x.Rows, x.Cols, min(x.Rows, x.Cols))
 	}
 	h := gramOf(x, scale.Mean, ones(x.Cols))
-	var eigen mat.EigenSym
-	if !eigen.Factorize(h, true) {
+	values, ok := eigen(h, true)
+	if !ok {
 		return nil, errors.New("probe: the eigenvalues of the features' covariance did not converge; their scale may be extreme")
 	}
-	var v mat.Dense
-	eigen.VectorsTo(&v)
-	values := eigen.Values(nil) // ascending
 	c := &Components{Mean: scale.Mean}
 	for i := range k {
 		at := x.Cols - 1 - i
-		p := mat.Col(nil, at, &v)
+		p := make([]float64, x.Cols)
+		for j := range p {
+			p[j] = h.Data[j*h.Stride+at]
+		}
 		top := 0
 		for j := range p {
 			if math.Abs(p[j]) > math.Abs(p[top]) {
@@ -187,11 +185,10 @@ func RankMe(x Matrix) (float64, error) {
 		return 0, err
 	}
 	h := gramOf(x, make([]float64, x.Cols), ones(x.Cols))
-	var eigen mat.EigenSym
-	if !eigen.Factorize(h, false) {
+	sigma, ok := eigen(h, false)
+	if !ok {
 		return 0, errors.New("probe: the singular values of the features did not converge; their scale may be extreme")
 	}
-	sigma := eigen.Values(nil)
 	slices.Reverse(sigma)
 	sigma = sigma[:min(x.Rows, x.Cols)]
 	for i, v := range sigma {

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
-	"gonum.org/v1/gonum/mat"
 )
 
 // Classifier is a fitted logistic regression.
@@ -142,26 +141,31 @@ func (f *fit) preconditioner(penalty float64) (func(v []float64), error) {
 		floats.Scale(math.Sqrt(curvature(o)/float64(n)), z)
 	})
 	// Lifted off singularity where no penalty acts: on the intercept, and at a huge C.
-	lift := 1e-10 * (mat.Trace(h)/float64(d+1) + penalty)
+	diagonal := func(j int) *float64 { return &h.Data[j*h.Stride+j] }
+	trace := 0.0
 	for j := range d + 1 {
-		h.SetSym(j, j, h.At(j, j)+lift)
+		trace += *diagonal(j)
+	}
+	lift := 1e-10 * (trace/float64(d+1) + penalty)
+	for j := range d + 1 {
+		*diagonal(j) += lift
 		if j < d {
-			h.SetSym(j, j, h.At(j, j)+penalty)
+			*diagonal(j) += penalty
 		}
 	}
-	var chol mat.Cholesky
-	if !chol.Factorize(h) {
+	solve, ok := cholesky(h)
+	if !ok {
 		return nil, errors.New("probe: the curvature of the logistic regression is not positive definite; try a smaller C")
 	}
-	u := mat.NewVecDense(d+1, nil)
+	u := make([]float64, d+1)
 	return func(v []float64) {
 		for c := range k {
 			w, b := v[c*d:(c+1)*d], &v[k*d+c]
-			copy(u.RawVector().Data, w)
-			u.SetVec(d, *b)
-			_ = chol.SolveVecTo(u, u) // its error is a warning about the condition number
-			copy(w, u.RawVector().Data)
-			*b = u.AtVec(d)
+			copy(u, w)
+			u[d] = *b
+			solve(u)
+			copy(w, u)
+			*b = u[d]
 		}
 	}, nil
 }
