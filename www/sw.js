@@ -70,6 +70,7 @@ self.addEventListener("fetch", (event) => {
     // Another page of the same host, below this one, is none of our concern.
     if (event.request.mode === "navigate" && !(name in FILES)) return;
     event.respondWith(answer(name));
+    if (event.request.mode === "navigate") event.waitUntil(tidy());
   } else {
     // The page asks nobody else for anything.
     event.respondWith(Response.error());

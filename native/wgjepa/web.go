@@ -69,11 +69,10 @@ func web(c *console, addr string, chosen bool, dir string, hosts []string, open 
 	if err != nil {
 		return usagef("--addr %s: %w (an address such as %s)", addr, err, webAddr)
 	}
-	page, err := openPage(dir)
+	page, err := findPage(dir)
 	if err != nil {
 		return err
 	}
-	defer page.Close()
 	l, err := listen(addr, chosen)
 	if err != nil {
 		return err
@@ -92,15 +91,15 @@ func web(c *console, addr string, chosen bool, dir string, hosts []string, open 
 	if l.Addr().String() != addr && !chosen {
 		c.warn("port %s is taken, perhaps by another wgjepa web. Runs that the browser keeps belong to an address: those of %s are not seen here", portOf(webAddr), webAddr)
 	}
-	c.result(map[string]string{"url": url, "dir": page.Name()}, "%s\n", url)
-	c.say("serving %s; Ctrl-C ends it", page.Name())
+	c.result(map[string]string{"url": url, "dir": string(page)}, "%s\n", url)
+	c.say("serving %s; Ctrl-C ends it", page)
 	if open {
 		if err := openBrowser(url); err != nil {
 			c.warn("%v: open %s by hand", err, url)
 		}
 	}
 
-	server := &http.Server{Handler: &pageHandler{files: page.FS(), hosts: hosts}, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	server := &http.Server{Handler: &pageHandler{files: page, hosts: hosts}, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ended := make(chan error, 1)
@@ -119,14 +118,26 @@ func web(c *console, addr string, chosen bool, dir string, hosts []string, open 
 	return nil
 }
 
-// openPage finds the folder of the page. Nothing outside of it can be read
-// through what is returned.
-func openPage(dir string) (*os.Root, error) {
+// pageFolder is the folder of a page, of which nothing outside can be read. Each
+// file is looked for anew: the page may be built again while it is served.
+type pageFolder string
+
+func (p pageFolder) Open(name string) (fs.File, error) {
+	root, err := os.OpenRoot(string(p))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(name)
+}
+
+// findPage returns the folder of the page.
+func findPage(dir string) (pageFolder, error) {
 	candidates := []string{dir}
 	if dir == "" {
 		program, err := os.Executable()
 		if err != nil {
-			return nil, fmt.Errorf("where this program lies is not known, give --dir: %w", err)
+			return "", fmt.Errorf("where this program lies is not known, give --dir: %w", err)
 		}
 		if real, err := filepath.EvalSymlinks(program); err == nil {
 			program = real
@@ -139,11 +150,11 @@ func openPage(dir string) (*os.Root, error) {
 			continue
 		}
 		if _, err := os.Stat(filepath.Join(candidate, "sw.js")); err != nil {
-			return nil, fmt.Errorf("%s is not a built page, there is no sw.js in it: make page builds build/www", candidate)
+			return "", fmt.Errorf("%s is not a built page, there is no sw.js in it: make page builds build/www", candidate)
 		}
-		return os.OpenRoot(candidate)
+		return pageFolder(filepath.Clean(candidate)), nil
 	}
-	return nil, fmt.Errorf("there is no page in %s: make page builds it, --dir names another folder", strings.Join(candidates, " or "))
+	return "", fmt.Errorf("there is no page in %s: make page builds it, --dir names another folder", strings.Join(candidates, " or "))
 }
 
 // listen opens addr. When the user did not choose it and its port is taken, one

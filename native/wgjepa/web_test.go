@@ -127,12 +127,17 @@ func TestWebOutside(t *testing.T) {
 	if err := os.Symlink(outside+"/secret.txt", dir+"/secret.txt"); err != nil {
 		t.Skipf("no symbolic links here: %v", err)
 	}
-	root, err := openPage(dir)
+	page, err := findPage(dir)
 	require.NoError(t, err)
-	defer root.Close()
-	h := &pageHandler{files: root.FS()}
+	h := &pageHandler{files: page}
 	require.Equal(t, "in", body(t, request(h, "GET", "/")))
 	require.Equal(t, 404, request(h, "GET", "/secret.txt").StatusCode)
+
+	// Built again while it is served.
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	require.NoError(t, os.WriteFile(dir+"/index.html", []byte("new"), 0o644))
+	require.Equal(t, "new", body(t, request(h, "GET", "/")))
 }
 
 func TestWebPacked(t *testing.T) {
