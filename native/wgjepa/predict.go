@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"wgjepa/checkpoint"
+	"wgjepa/data"
+	"wgjepa/internal/config"
+	"wgjepa/internal/patchmap"
+	"wgjepa/internal/picture"
+	"wgjepa/jepa"
+)
+
+// Files of predict's folder, besides the maps.
+const (
+	surpriseTable   = "surprise.csv"
+	surprisePicture = "surprise.png"
+)
+
+// surprisePictures is how many samples the picture shows.
+const surprisePictures = 12
+
+type predictOptions struct {
+	out, grid string
+	draws     int
+	overwrite bool
+}
+
+func predictCommand(c *console) *cobra.Command {
+	o := predictOptions{}
+	var flags *configFlags
+	cmd := &cobra.Command{
+		Use:   "predict RUN SCAN…",
+		Short: "Show where scans are not as the predictor expects",
+		Long: `Hides blocks of each scan, predicts their features from the rest, and maps the error
+of each patch: the smooth L1 loss that training lowers, the mean over --draws draws of
+masks, the same for every scan. What is usual in the training data, and can be told from
+its surroundings, has a small error. A large one means surprise, not disease: edges and
+noise surprise too, and a scan must be compared with others of its kind.
+
+The folder --out holds, for each scan, a NIfTI file SCAN.surprise.nii.gz of the scan's
+own voxels (NaN where the encoder did not look), surprise.csv with the scans
+in order of their mean error, the most surprising first, and surprise.png, which shows
+the first ` + strconv.Itoa(surprisePictures) + ` of them on planes through their most surprising patch.
+
+RUN is the folder of a run, or its weights or checkpoint. Scans are prepared as the run's
+own. A run whose mask ratio leaves a patch out of every draw has no error there: raise
+--draws.`,
+		Example: `  wgjepa predict runs/scans new/ --out surprise/
+  wgjepa predict runs/scans patient.nii.gz --draws 256 --out surprise/`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch {
+			case o.out == "":
+				return usagef("predict needs --out FOLDER")
+			case o.draws < 1:
+				return usagef("--draws is %d: it must be at least 1", o.draws)
+			case o.grid != "patches" && o.grid != "scan":
+				return usagef("--maps-grid is %q: it must be patches or scan", o.grid)
+			}
+			return predict(c, flags, args[0], args[1:], o)
+		},
+	}
+	flags = dataFlags(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&o.out, "out", "o", "", "folder for maps, table and picture")
+	f.StringVar(&o.grid, "maps-grid", "scan", "voxels of a map: those of the scan, or patches")
+	f.IntVar(&o.draws, "draws", 64, "draws of masks")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace what is in the folder")
+	return cmd
+}
+
+// predict runs the command.
+func predict(c *console, flags *configFlags, run string, paths []string, o predictOptions) error {
+	if _, err := os.Stat(filepath.Join(o.out, surpriseTable)); err == nil && !o.overwrite {
+		return fmt.Errorf("%s holds a %s already: choose another --out, or replace it with --overwrite", o.out, surpriseTable)
+	}
+	if r, err := inspect(run); err != nil {
+		return err
+	} else if r.Source != "wgjepa" {
+		return fmt.Errorf("%s: predict needs the predictor and the masks of a run of wgjepa, these weights are of %s: train --init goes on from them", run, r.Source)
+	}
+	file, conf, err := openRun(flags, run)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := setPaths(&conf, paths); err != nil {
+		return err
+	}
+	d, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	options := conf.Options()
+	options.HeadersOnly = true
+	ds, err := readDataWith(c, &conf, options)
+	if err != nil {
+		return err
+	}
+	if err := fitsRun(ds, file); err != nil {
+		return err
+	}
+	d.Scope(func() {
+		var s *jepa.Surprise
+		if s, err = jepa.LoadSurprise(d, file); err == nil {
+			p := &prediction{c: c, ds: ds, conf: &conf, surprise: s, o: o, names: newFileNames(ds, ".surprise.nii.gz")}
+			err = p.run()
+		}
+	})
+	return err
+}
+
+// fitsRun refuses samples of another shape than the run's encoder takes.
+func fitsRun(ds data.Dataset, file *checkpoint.File) error {
+	trained, err := jepa.ReadConfig(file)
+	if err != nil {
+		return err
+	}
+	channels, size := ds.Shape()
+	if v := trained.Encoder; channels != v.InChans || !slices.Equal(size, v.ImgSize) {
+		return fmt.Errorf("samples have %d channels of %v, the run's encoder takes %d of %v: its size is --size %s", channels, size, v.InChans, v.ImgSize, strings.Trim(strings.ReplaceAll(fmt.Sprint(v.ImgSize), " ", ","), "[]"))
+	}
+	return nil
+}
+
+// prediction is one run of predict.
+type prediction struct {
+	c        *console
+	ds       data.Dataset
+	conf     *config.Config
+	surprise *jepa.Surprise
+	o        predictOptions
+	names    fileNames
+}
+
+// surprised is one row of the table.
+type surprised struct {
+	sample              int
+	mean, most          float64
+	missing             int       // patches without an error
+	errors              []float32 // of the most surprising scans alone
+	name, subject, file string
+}
+
+func (p *prediction) run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	if err := runFolder(p.o.out).create(); err != nil {
+		return err
+	}
+	rows, err := p.scans(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.table(rows); err != nil {
+		return err
+	}
+	if err := p.picture(rows); err != nil {
+		return err
+	}
+	return p.report(rows)
+}
+
+// scans maps every scan; the table's order is the result's.
+func (p *prediction) scans(ctx context.Context) ([]surprised, error) {
+	spaced, ok := p.ds.(data.Spaced)
+	if !ok {
+		return nil, errors.New("these data have no place in space")
+	}
+	v := p.surprise.Config.Encoder
+	n := v.InChans
+	for _, s := range v.ImgSize {
+		n *= s
+	}
+	grid := patchmap.Whole(v.ImgSize, v.PatchSize)
+	x := make([]float32, n)
+	bar := p.c.bar("predict", p.ds.Len(), 0)
+	defer bar.end()
+	var rows []surprised
+	skipped := 0
+	for i := range p.ds.Len() {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("interrupted after %d of %d scans: their maps are in %s, without a table", i, p.ds.Len(), p.o.out)
+		}
+		if err := p.ds.Read(i, x); err != nil {
+			if !p.conf.Data.SkipBad {
+				return nil, fmt.Errorf("%w\nwith --skip-bad such scans are left out", err)
+			}
+			p.c.warn("left out: %v", err)
+			skipped++
+			continue
+		}
+		row := surprised{sample: i, name: p.ds.Name(i), subject: p.ds.Subject(i), errors: make([]float32, grid.Len()), file: p.names.of(i)}
+		if err := p.surprise.Patches(x, p.o.draws, row.errors); err != nil {
+			return nil, err
+		}
+		if err := row.summarise(); err != nil {
+			return nil, err
+		}
+		s := spaced.Space(i)
+		path := filepath.Join(p.o.out, row.file)
+		var err error
+		if p.o.grid == "scan" {
+			err = grid.WriteOnScan(path, row.errors, 1, s.Affine, s.Stored, s.StoredAffine)
+		} else {
+			err = grid.Write(path, row.errors, 1, s.Affine)
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows = keepMost(rows, row)
+		bar.set(i + 1)
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("none of %d scans could be read", skipped)
+	}
+	return rows, nil
+}
+
+// keepMost inserts a row, the largest mean first, and forgets the patches of those that no
+// picture will show.
+func keepMost(rows []surprised, row surprised) []surprised {
+	at, _ := slices.BinarySearchFunc(rows, row, func(a, b surprised) int {
+		if a.mean != b.mean {
+			return map[bool]int{true: -1, false: 1}[a.mean > b.mean]
+		}
+		return a.sample - b.sample
+	})
+	rows = slices.Insert(rows, at, row)
+	if len(rows) > surprisePictures {
+		rows[surprisePictures].errors = nil
+	}
+	return rows
+}
+
+// summarise fills in the figures of the errors.
+func (r *surprised) summarise() error {
+	sum, n := 0.0, 0
+	for _, e := range r.errors {
+		if e != e {
+			r.missing++
+			continue
+		}
+		sum += float64(e)
+		n++
+		r.most = math.Max(r.most, float64(e))
+	}
+	r.mean = sum / float64(n)
+	if n == 0 || math.IsInf(r.mean, 0) {
+		return fmt.Errorf("the errors of %s are not finite: look at its voxels, or leave it out", r.name)
+	}
+	return nil
+}
+
+// table writes the figures of every scan.
+func (p *prediction) table(rows []surprised) error {
+	var b strings.Builder
+	w := csv.NewWriter(&b)
+	if err := writeSurprise(w, rows); err != nil {
+		return err
+	}
+	return runFolder(p.o.out).write(surpriseTable, []byte(b.String()))
+}
+
+func writeSurprise(w *csv.Writer, rows []surprised) error {
+	if err := w.Write([]string{"rank", "name", "subject", "mean_error", "largest_error", "unpredicted_patches", "map"}); err != nil {
+		return err
+	}
+	for i, r := range rows {
+		number := func(v float64) string { return strconv.FormatFloat(v, 'g', 9, 64) }
+		if err := w.Write([]string{strconv.Itoa(i + 1), r.name, r.subject, number(r.mean), number(r.most), strconv.Itoa(r.missing), filepath.ToSlash(r.file)}); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// picture draws the most surprising scans.
+func (p *prediction) picture(rows []surprised) error {
+	v := p.surprise.Config.Encoder
+	var samples []picture.Surprised
+	for _, r := range rows[:min(len(rows), surprisePictures)] {
+		m, err := sampleImage(p.ds, r.sample, v.Grid())
+		if err != nil {
+			return err
+		}
+		m.Name = fmt.Sprintf("%s: mean error %.3g", r.name, r.mean)
+		samples = append(samples, picture.Surprised{Image: m, Errors: r.errors})
+	}
+	low, high := picture.ErrorScale(samples)
+	title := fmt.Sprintf("Where the predictor errs: %d of %d scans, the most surprising first", len(samples), len(rows))
+	return writePNG(filepath.Join(p.o.out, surprisePicture), picture.Surprise(title, low, high, samples))
+}
+
+// report prints the table's beginning, or all of it as JSON.
+func (p *prediction) report(rows []surprised) error {
+	missing := 0
+	for _, r := range rows {
+		missing += r.missing
+	}
+	if missing > 0 {
+		p.c.warn("%d patches of %d scans were a target of none of %d draws: raise --draws", missing, len(rows), p.o.draws)
+	}
+	if p.c.json {
+		for i, r := range rows {
+			p.c.emit(map[string]any{"rank": i + 1, "name": r.name, "subject": r.subject, "mean_error": r.mean, "largest_error": r.most, "unpredicted_patches": r.missing, "map": filepath.Join(p.o.out, r.file)})
+		}
+		return nil
+	}
+	fmt.Fprintf(p.c.out, "%s: %d maps, %s, %s\n", p.o.out, len(rows), surpriseTable, surprisePicture)
+	return printSurprise(p.c.out, rows)
+}
+
+func printSurprise(w io.Writer, rows []surprised) error {
+	const shown = 10
+	fmt.Fprintf(w, "%-12s %-12s %s\n", "mean error", "largest", "scan")
+	for i, r := range rows {
+		if i == shown {
+			_, err := fmt.Fprintf(w, "and %d more\n", len(rows)-shown)
+			return err
+		}
+		fmt.Fprintf(w, "%-12.4g %-12.4g %s\n", r.mean, r.most, r.name)
+	}
+	return nil
+}
