@@ -34,6 +34,9 @@ type RunOptions struct {
 	// OnUpdate is called after every update with the number done, for probes
 	// and pictures; the device is idle or can be waited for.
 	OnUpdate func(update int) error
+	// OnUnsaved is told why a file of Dir could not be written; the run goes on
+	// where it returns nil. Without it, the run ends.
+	OnUnsaved func(error) error
 }
 
 // ErrInterrupted is returned when the context ended a run: its state is saved.
@@ -59,15 +62,24 @@ func (t *Trainer) Run(ctx context.Context, src Source, o RunOptions) error {
 		}
 		return t.checkFinite(s, o, saved)
 	}
-	save := func() error {
+	write := func(to func(path string) error, name string) error {
 		if o.Dir == "" {
 			return nil
 		}
-		if err := t.Save(filepath.Join(o.Dir, StateFile), o.Fingerprint); err != nil {
-			return t.explain(err, o, saved)
+		err := to(filepath.Join(o.Dir, name))
+		if err != nil && o.OnUnsaved != nil && t.device.Err() == nil {
+			return o.OnUnsaved(err)
 		}
-		saved = t.Updates()
-		return nil
+		return t.explain(err, o, saved)
+	}
+	save := func() error {
+		return write(func(path string) error {
+			err := t.Save(path, o.Fingerprint)
+			if err == nil {
+				saved = t.Updates()
+			}
+			return err
+		}, StateFile)
 	}
 	for t.Updates() < t.Schedule.Total {
 		for range c.AccumulateGradBatches {
@@ -108,10 +120,7 @@ func (t *Trainer) Run(ctx context.Context, src Source, o RunOptions) error {
 			}
 		}
 	}
-	if o.Dir != "" {
-		return t.Export(filepath.Join(o.Dir, WeightsFile))
-	}
-	return nil
+	return write(t.Export, WeightsFile)
 }
 
 func (t *Trainer) checkFinite(s Stats, o RunOptions, saved int) error {
@@ -127,12 +136,13 @@ func (t *Trainer) checkFinite(s Stats, o RunOptions, saved int) error {
 	return nil
 }
 
-// explain adds to an error that ends a run where it can be continued from.
+// explain adds to an error that ends a run, if it is one, where it can be
+// continued from.
 func (t *Trainer) explain(err error, o RunOptions, saved int) error {
 	if errors.Is(err, gpu.ErrLost) {
 		err = fmt.Errorf("%w: the GPU or its driver was reset", err)
 	}
-	if o.Dir == "" || saved == 0 {
+	if err == nil || o.Dir == "" || saved == 0 {
 		return err
 	}
 	return fmt.Errorf("%w (the checkpoint of update %d is in %s)", err, saved, filepath.Join(o.Dir, StateFile))

@@ -3,6 +3,7 @@ package jepa
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -415,6 +416,23 @@ func TestEstimateIsWhatIsAllocated(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, guess.Step(x))
 	require.Equal(t, d.Allocated()-before, dry.Allocated())
+}
+
+// TestUnsaved: a run whose files cannot be written goes on where that is wanted.
+func TestUnsaved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "no folder")
+	tr, err := New(cpu(t), tiny(t), 4)
+	require.NoError(t, err)
+	require.ErrorIs(t, tr.Run(context.Background(), noise{5}, RunOptions{Dir: dir, CheckpointEvery: 5}), fs.ErrNotExist)
+	require.Equal(t, 5, tr.Updates())
+	told := 0
+	require.NoError(t, tr.Run(context.Background(), noise{5}, RunOptions{Dir: dir, CheckpointEvery: 5, OnUnsaved: func(err error) error {
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		told++
+		return nil
+	}}))
+	require.Equal(t, 12, tr.Updates())
+	require.Equal(t, 3, told) // after updates 10 and 12, and the weights
 }
 
 func TestInterruptedWithoutFolder(t *testing.T) {
