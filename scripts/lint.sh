@@ -28,3 +28,5 @@ mapfile -t portable < <(go list -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}
 echo "lint: js/wasm, ${#portable[@]} packages"
 go vet "${portable[@]}"
 build/staticcheck "${portable[@]}"
+go vet -tags checks ./wasm
+build/staticcheck -tags checks ./wasm

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds build/wasm: wgjepa.wasm for browsers and edge runtimes, and Go's half of
-# the runtime beside it. Prints the file's size, and with --what, what is in it.
+# Builds build/wasm: wgjepa.wasm for browsers and edge runtimes, checks.wasm
+# that can also test and measure itself, and Go's half of the runtime. Prints the first one's size, and with --what, what is in it.
 # With --deno it also installs the pinned Deno into wasm/node_modules.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -27,12 +27,15 @@ fi
 
 out=build/wasm
 mkdir -p "$out"
-rm -f "$out/wgjepa.wasm" # go build leaves an old one, already shrunk, as it is
+rm -f "$out"/*.wasm # go build leaves an old one, already shrunk, as it is
 # Functions put into their callers (gcflags -l stops it) make the file an eighth
 # larger, and it is no slower without, but for the bit sets of maskgen.
 build() { GOOS=js GOARCH=wasm go build -trimpath -gcflags=all=-l -gcflags=wgjepa/maskgen= "$@" ./wasm; }
 build -ldflags='-s -w' -o "$out/wgjepa.wasm"
-go run ./wasm/internal/shrink "$out/wgjepa.wasm"
+build -ldflags='-s -w' -tags checks -o "$out/checks.wasm"
+for file in "$out/wgjepa.wasm" "$out/checks.wasm"; do
+	go run ./wasm/internal/shrink "$file"
+done
 cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/"
 
 raw=$(wc -c <"$out/wgjepa.wasm")

@@ -1,4 +1,4 @@
-//go:build js && wasm
+//go:build js && wasm && checks
 
 package main
 
@@ -6,6 +6,8 @@ import (
 	"wgjepa/gpu"
 	"wgjepa/internal/bench"
 )
+
+func init() { checks["bench"] = (*session).benchmark }
 
 // benchmark measures as `wgjepa bench` does, on a device of its own: what the
 // session has trained stays.

@@ -1,4 +1,4 @@
-//go:build js && wasm
+//go:build js && wasm && checks
 
 package main
 
@@ -12,6 +12,11 @@ import (
 	"wgjepa/gpu"
 	"wgjepa/jepa"
 )
+
+func init() {
+	checks["verify"] = (*session).verify
+	checks["doctor"] = (*session).doctor
+}
 
 // verified is the outcome of one golden case.
 type verified struct {

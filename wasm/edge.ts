@@ -222,11 +222,12 @@ if (o.help || !(command in commands)) {
 }
 try {
   const built = new URL("../build/wasm/", import.meta.url);
+  const file = new URL(["verify", "doctor", "bench"].includes(command) ? "checks.wasm" : "wgjepa.wasm", built);
   let bytes;
   try {
-    bytes = Deno.readFileSync(new URL("wgjepa.wasm", built));
+    bytes = Deno.readFileSync(file);
   } catch (e) {
-    throw new Error(`there is no ${new URL("wgjepa.wasm", built).pathname} to run (scripts/wasm.sh builds it, --allow-read lets it be read): ${(e as Error).message}`);
+    throw new Error(`there is no ${file.pathname} to run (scripts/wasm.sh builds it, --allow-read lets it be read): ${(e as Error).message}`);
   }
   Object.assign(globalThis, { fs: guarded(fs), path });
   await import(new URL("wasm_exec.js", built).href);

@@ -75,7 +75,8 @@
 //	          With dir it writes what the native command writes there, split.csv,
 //	          metrics and pictures aside. Events "progress" {"stats", "total",
 //	          "steps_per_second", "seconds_left"} and, with probe_every_ms, "probe"
-//	          {"step", "result"}. → {"step", "total", "stopped"}
+//	          {"step", "result"}. A file that cannot be written is a "warning" with
+//	          "kind" "save", and training goes on. → {"step", "total", "stopped"}
 //	pause, resume   hold the training, and all work of the device, between two
 //	          updates
 //	stop      ends the training after the batch at hand; with dir, the state of the
@@ -118,6 +119,8 @@
 // Reading samples posts "progress" {"done", "total"}.
 //
 // # The program
+//
+// Built with the tag checks, it has these, too:
 //
 //	verify    {"paths", "adapter"}: replays golden cases. → {"cases": […]}
 //	doctor    {"only": [operation, …], "adapter"}: holds kernels to their twins,

@@ -32,12 +32,13 @@ type session struct {
 	device  *gpu.Device
 	adapter string // that device was opened with
 
-	ds     data.Dataset // nil until open
-	report *data.Report
-	source string        // how ds was read, see reading
-	conf   config.Config // of the last open
-	unfit  error         // why conf does not fit ds
-	loader *data.Loader
+	ds      data.Dataset // nil until open
+	report  *data.Report
+	source  string        // how ds was read, see reading
+	ownSize bool          // ds has the size of its files, which nobody asked for
+	conf    config.Config // of the last open
+	unfit   error         // why conf does not fit ds
+	loader  *data.Loader
 
 	trainer  *jepa.Trainer // of the last training
 	run      config.Config // that it was made with
@@ -114,6 +115,10 @@ func (s *session) answer(c command) {
 // duringTraining are the commands that are possible while a training runs.
 var duringTraining = []string{"adapters", "presets", "config", "view", "pause", "resume", "stop", "save", "embed", "masks", "features", "surprise", "similar", "probe", "health"}
 
+// checks are the commands that test and measure the program itself. Only the
+// program built with the tag checks has them: trainings need none of their code.
+var checks = map[string]func(*session, command) (any, error){}
+
 // try executes c. A panic is a defect of this program; it costs the command
 // and the device, not the page.
 func (s *session) try(c command) (result any, err error) {
@@ -162,12 +167,9 @@ func (s *session) try(c command) (result any, err error) {
 		return s.endable(func() (any, error) { return s.probe(c) })
 	case "health":
 		return s.endable(func() (any, error) { return s.health(c) })
-	case "verify":
-		return s.verify(c)
-	case "doctor":
-		return s.doctor(c)
-	case "bench":
-		return s.benchmark(c)
+	}
+	if f := checks[c.Command]; f != nil {
+		return f(s, c)
 	}
 	return nil, commandError(fmt.Sprintf("there is no command %q", c.Command))
 }
@@ -282,8 +284,8 @@ func check(c command) (any, error) {
 	return map[string]any{"config": string(conf.TOML())}, nil
 }
 
-// reading says how data are read, so that what is open can be kept where
-// nothing of it changed. Samples that have a size are not brought to it.
+// reading says how data of that size are read, so that what is open can be kept
+// where nothing of it changed.
 func reading(conf *config.Config, size []int) string {
 	o := conf.Options()
 	split := *o.Split
@@ -323,12 +325,12 @@ func (s *session) open(c command) (any, error) {
 
 // read opens the data of conf, or keeps those that are open.
 func (s *session) read(c command, conf *config.Config) error {
-	if s.ds != nil && !c.Reread {
+	o := conf.Options()
+	if s.ds != nil && !c.Reread && (s.ownSize || len(o.Size) > 0) {
 		if _, size := s.ds.Shape(); reading(conf, size) == s.source {
 			return nil
 		}
 	}
-	o := conf.Options()
 	o.Progress = s.progress(c.ID)
 	ds, report, err := conf.OpenWith(o)
 	if err != nil {
@@ -336,10 +338,7 @@ func (s *session) read(c command, conf *config.Config) error {
 	}
 	s.closeData()
 	_, size := ds.Shape()
-	if len(o.Size) > 0 {
-		size = nil // asked for: it is part of how they were read
-	}
-	s.ds, s.report, s.source = ds, report, reading(conf, size)
+	s.ds, s.report, s.source, s.ownSize = ds, report, reading(conf, size), len(o.Size) == 0
 	return nil
 }
 

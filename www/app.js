@@ -654,7 +654,7 @@ function wire() {
     await navigator.clipboard.writeText($("diagnostics-text").value).catch(() => document.execCommand("copy"));
     $("diagnostics-copy").textContent = "Copied";
   });
-  $("bench-run").addEventListener("click", () => runBench({ request, adapter }));
+  $("bench-run").addEventListener("click", () => runBench(adapter));
   $("local-proof").addEventListener("toggle", proof);
   document.querySelector(".local-link")?.addEventListener("click", () => { $("local-proof").open = true; });
   addEventListener("beforeunload", (e) => { if (running() && (page.run?.saved ?? 0) < page.step) e.preventDefault(); });

@@ -3,4 +3,5 @@
 
 export const worker = ASSETS.worker;
 export const wasm = ASSETS.wasm;
+export const checks = ASSETS.checks; // the program with what tests and measures it
 export const version = ASSETS.version;

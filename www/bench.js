@@ -1,10 +1,12 @@
 // bench.js: the table that `wgjepa bench` prints, for the adapter of this page.
 
+import { checks } from "./assets.js";
 import { $, el } from "./dom.js";
+import { program } from "./storage.js";
 import { figure, plain } from "./words.js";
 
-/** @param {{request: Function, adapter: () => string}} page */
-export async function runBench(page) {
+/** @param {() => string} adapter the choice */
+export async function runBench(adapter) {
   const button = $("bench-run"), words = $("bench-says");
   button.disabled = true;
   words.textContent = "Measuring…";
@@ -14,13 +16,15 @@ export async function runBench(page) {
     for (const r of more) if (!rows.some((o) => JSON.stringify(o) === JSON.stringify(r))) rows.push(r);
     $("bench-table").replaceChildren(table(rows));
   };
+  const measuring = program({ file: checks });
   try {
-    const result = await page.request("bench", { adapter: page.adapter() }, (/** @type {any} */ e) => { if (e.row) add([e.row]); });
+    const result = await measuring.client.request("bench", { adapter: adapter() }, (/** @type {any} */ e) => { if (e.row) add([e.row]); });
     add(result.rows ?? []);
     words.textContent = `Measured on ${result.adapter ?? "this adapter"}.`;
   } catch (e) {
     words.textContent = plain(e);
   } finally {
+    measuring.end();
     button.disabled = false;
   }
 }

@@ -10,7 +10,7 @@ const here = new URL("./", location.href).pathname;
 // Files of a run, as the trainer writes them, and ours.
 const stateFile = "checkpoint.safetensors", weightsFile = "weights.safetensors", pageFile = "page.json";
 
-// program starts wgjepa.wasm in a worker and returns at once:
+// program starts a wasm file, wgjepa.wasm, in a worker and returns at once:
 //
 //	client    its commands (host.js); they wait until the program runs
 //	ready     promise of { opfs, why }: whether runs outlast this tab, else why not;
@@ -23,7 +23,7 @@ const stateFile = "checkpoint.safetensors", weightsFile = "weights.safetensors",
 // onEnded({ code, message }) is called when the program is gone, which no command
 // should bring about; onTrouble({ path, message }) tells what is wrong with a
 // file that the program could not read.
-export function program({ test = false, onEnded = () => {}, onTrouble = () => {} } = {}) {
+export function program({ file = wasm, test = false, onEnded = () => {}, onTrouble = () => {} } = {}) {
   const thread = new Worker(worker, { type: "module", name: "wgjepa" });
   const client = new Client((text) => thread.postMessage(text));
   const waiting = new Map(); // file messages by id
@@ -69,7 +69,7 @@ export function program({ test = false, onEnded = () => {}, onTrouble = () => {}
   const list = (path) => ask({ list: path }).then((m) => m.listed);
   const remove = (path) => ask({ remove: path });
 
-  WebAssembly.compileStreaming(fetch(wasm)).then(
+  WebAssembly.compileStreaming(fetch(file)).then(
     (module) => thread.postMessage({ start: module, test }),
     (e) => gone(-1, `the program could not be loaded: ${e.message}`),
   );
@@ -179,6 +179,7 @@ export async function registerServiceWorker(onUpdate = () => {}) {
       if (registration.waiting === null || navigator.serviceWorker.controller === null) return;
       const fresh = registration.waiting;
       onUpdate(() => {
+        if (fresh.state !== "installed") return location.reload(); // another tab changed to it
         navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
         fresh.postMessage({ activate: true });
       });

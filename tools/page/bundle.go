@@ -42,11 +42,15 @@ func bundle(root string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	wasm, err := os.ReadFile(filepath.Join(root, "build/wasm/wgjepa.wasm"))
+	training, err := program(root, "wgjepa.wasm")
 	if err != nil {
-		return nil, fmt.Errorf("there is no program to bundle, scripts/wasm.sh builds it: %w", err)
+		return nil, err
 	}
-	program := file{name: hashed("wgjepa.wasm", wasm), content: wasm}
+	checks, err := program(root, "checks.wasm")
+	if err != nil {
+		return nil, err
+	}
+	checks.lazy = true
 	worker, inputs, err := bundleWorker(root)
 	if err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func bundle(root string) (*page, error) {
 	// without one first.
 	p := &page{version: "0"}
 	for range 2 {
-		app, appInputs, err := bundleApp(root, map[string]string{"worker": worker.name, "wasm": program.name, "version": p.version})
+		app, appInputs, err := bundleApp(root, map[string]string{"worker": worker.name, "wasm": training.name, "checks": checks.name, "version": p.version})
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +87,7 @@ func bundle(root string) (*page, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.files = slices.Concat([]file{index, program, worker}, app, rest, []file{{name: "licences.txt", content: licences}})
+		p.files = slices.Concat([]file{index, training, checks, worker}, app, rest, []file{{name: "licences.txt", content: licences}})
 		if p.version == "0" {
 			p.version = version(p.files)
 		}
@@ -99,6 +103,15 @@ func bundle(root string) (*page, error) {
 		}
 	}
 	return p, nil
+}
+
+// program reads a file that scripts/wasm.sh made.
+func program(root, name string) (file, error) {
+	content, err := os.ReadFile(filepath.Join(root, "build/wasm", name))
+	if err != nil {
+		return file{}, fmt.Errorf("there is no program to bundle, scripts/wasm.sh builds it: %w", err)
+	}
+	return file{name: hashed(name, content), content: content}, nil
 }
 
 // hashed puts a digest of content into name.

@@ -26,9 +26,10 @@ func project(t *testing.T, changes map[string]string) string {
 		"wasm/worker.js":          `onmessage = () => postMessage("worker at work");`,
 		"build/wasm/wasm_exec.js": `globalThis.Go = "half of the runtime";`,
 		"build/wasm/wgjepa.wasm":  "\x00asm",
+		"build/wasm/checks.wasm":  "\x00asm with more",
 		"www/index.html":          `<!DOCTYPE html><link rel="stylesheet" href="style.css"><script type="module" src="app.js"></script>`,
-		"www/app.js": `import { worker, wasm, version } from "./assets.js"; import recipe from "../recipe.toml"; import { small } from "small";
-			document.title = [worker, wasm, version, recipe, small].join(); document.onclick = async () => (await import("./viewer.js")).view();`,
+		"www/app.js": `import { worker, wasm, checks, version } from "./assets.js"; import recipe from "../recipe.toml"; import { small } from "small";
+			document.title = [worker, wasm, checks, version, recipe, small].join(); document.onclick = async () => (await import("./viewer.js")).view();`,
 		"www/viewer.js":                      `import { small } from "small"; import { large } from "@a/large"; export const view = () => [small, large];`,
 		"www/style.css":                      `body { color: red }`,
 		"www/icon.svg":                       `<svg xmlns="http://www.w3.org/2000/svg"/>`,
@@ -123,13 +124,13 @@ func TestBundle(t *testing.T) {
 	require.NoError(t, err)
 	check(t, p)
 	app, worker := string(find(t, p, "app-", ".js").content), find(t, p, "worker-", ".js")
-	for _, part := range []string{worker.name, find(t, p, "wgjepa-", ".wasm").name, p.version, "the recipe", `import("./viewer-`} {
+	for _, part := range []string{worker.name, find(t, p, "wgjepa-", ".wasm").name, find(t, p, "checks-", ".wasm").name, p.version, "the recipe", `import("./viewer-`} {
 		require.Contains(t, app, part)
 	}
 	require.NotContains(t, app, "ASSETS")
 	require.Less(t, bytes.Index(worker.content, []byte("half of the runtime")), bytes.Index(worker.content, []byte("worker at work")))
 	for _, f := range p.files {
-		require.Equal(t, strings.HasPrefix(f.name, "viewer-"), f.lazy, f.name)
+		require.Equal(t, strings.HasPrefix(f.name, "viewer-") || strings.HasPrefix(f.name, "checks-"), f.lazy, f.name)
 	}
 	require.Contains(t, string(find(t, p, "viewer-", ".js").content), "the large package")
 	licences := string(find(t, p, "licences", ".txt").content)
@@ -148,7 +149,7 @@ func TestBundle(t *testing.T) {
 	require.Equal(t, p, again)
 
 	// A change changes the version, and the names of what it reaches alone.
-	for name, reached := range map[string]string{"www/style.css": "style-", "wasm/worker.js": "worker-", "build/wasm/wgjepa.wasm": "wgjepa-", "www/viewer.js": "viewer-", "www/icon.svg": "icon", "www/index.html": "index"} {
+	for name, reached := range map[string]string{"www/style.css": "style-", "wasm/worker.js": "worker-", "build/wasm/wgjepa.wasm": "wgjepa-", "build/wasm/checks.wasm": "checks-", "www/viewer.js": "viewer-", "www/icon.svg": "icon", "www/index.html": "index"} {
 		changed := strings.Replace(read(t, root, name), "red", "blue", 1) + " "
 		if strings.HasSuffix(name, "viewer.js") {
 			changed += "console.log(1)"

@@ -1,4 +1,4 @@
-// harness.js: wgjepa.wasm in its worker without the page, for tests. It sets
+// harness.js: checks.wasm in its worker without the page, for tests. It sets
 // globalThis.harness.
 
 import { Client } from "/wasm/host.js";
@@ -54,5 +54,5 @@ function test(address, args, env = {}) {
 }
 
 globalThis.harness = { request, give, ask, test, worker, client };
-const module = await WebAssembly.compileStreaming(fetch("/build/wasm/wgjepa.wasm"));
+const module = await WebAssembly.compileStreaming(fetch("/build/wasm/checks.wasm"));
 worker.postMessage({ start: module, exec, test: true });
