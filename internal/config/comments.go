@@ -115,6 +115,10 @@ var comments = map[string]string{
 	"probe.label_fraction": "share of the training labels that the probe may see",
 	"probe.dense_volumes":  "most training volumes of the dense probe; 0: no dense probe",
 	"probe.resamples":      "of the bootstrap intervals",
+	"probe.intensities":    "probe the intensities themselves beside the encoders",
+	"probe.neighbours":     "nearest training samples that vote on a class; 0: none do",
+	"probe.folds":          "cross-validate classes and numbers in so many folds of subjects; 0: the split decides",
+	"probe.curve":          "shares of the training labels to probe classes with, such as [0.01, 0.05, 0.1, 1]",
 
 	"finetune":                   "training of the encoder and a linear head on labels",
 	"finetune.head_only":         "keep the encoder frozen",

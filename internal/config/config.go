@@ -82,6 +82,10 @@ type Probe struct {
 	LabelFraction float64   `toml:"label_fraction" json:"label_fraction"`
 	DenseVolumes  int       `toml:"dense_volumes" json:"dense_volumes"`
 	Resamples     int       `toml:"resamples" json:"resamples"`
+	Intensities   bool      `toml:"intensities" json:"intensities"`
+	Neighbours    int       `toml:"neighbours" json:"neighbours"`
+	Folds         int       `toml:"folds" json:"folds"`
+	Curve         []float64 `toml:"curve" json:"curve"`
 }
 
 // GeneratedData is the path that stands for phantoms, made in memory.
@@ -134,7 +138,7 @@ func Default(preset string) (Config, error) {
 			LabelKind: string(data.LabelAuto), SubjectFrom: string(data.SubjectAuto),
 			Phantoms: Phantoms{Count: 256, Size: p.Size, Noise: p.Noise},
 		},
-		Probe:    Probe{Encoder: "context", Pooling: "mean", Cs: []float64{0.01, 0.1, 1, 10}, LabelFraction: 1, DenseVolumes: 200, Resamples: 1000},
+		Probe:    Probe{Encoder: "context", Pooling: "mean", Cs: []float64{0.01, 0.1, 1, 10}, LabelFraction: 1, DenseVolumes: 200, Resamples: 1000, Intensities: true, Neighbours: 5, Curve: []float64{}},
 		Finetune: jepa.DefaultFinetune(),
 	}, err
 }
@@ -296,6 +300,12 @@ func (c *Config) validateOwn() error {
 		return bad("probe.label_fraction is %g: it must be above 0 and at most 1", p.LabelFraction)
 	case p.DenseVolumes < 0:
 		return bad("probe.dense_volumes is %d: it must be 0 (no dense probe) or more", p.DenseVolumes)
+	case p.Neighbours < 0:
+		return bad("probe.neighbours is %d: it must be 0 (no nearest neighbours) or more", p.Neighbours)
+	case p.Folds < 0 || p.Folds == 1 || p.Folds > 1000:
+		return bad("probe.folds is %d: it must be 0 (the split decides) or 2 to 1000", p.Folds)
+	case slices.ContainsFunc(p.Curve, func(v float64) bool { return !(v > 0 && v <= 1) }):
+		return bad("probe.curve is %v: it must list shares above 0 and at most 1", p.Curve)
 	case p.Resamples < 100 || p.Resamples > 1_000_000:
 		return bad("probe.resamples is %d: it must be 100 to 1000000", p.Resamples)
 	}

@@ -3,13 +3,21 @@
 // features, fits the probes of package probe and reports each figure with its
 // 95 % interval and that of the difference.
 //
-// Four questions, as far as the data have labels:
+// Questions, as far as the data have labels:
 //
-//   - class: logistic regression from a sample's pooled features to its class;
+//   - class: logistic regression from a sample's pooled features to its class, and
+//     its nearest neighbours;
+//   - number: ridge regression from pooled features to the number that labels a
+//     sample;
 //   - dense: logistic regression from each patch's features to the label that
 //     most of its voxels have, beside a prior that knows the position only;
 //   - volume: ridge regression from pooled features to the logarithm of the
 //     number of labelled voxels.
+//
+// Intensities themselves are a third set of features beside the two encoders': the
+// mean of each part of a sample, and the voxels of a patch. With probe.folds the
+// classes and numbers are cross-validated, no subject being in two folds, and with
+// probe.curve classes are asked of ever fewer labels.
 package evaluate
 
 import (
@@ -50,6 +58,7 @@ type Score struct {
 	Trained      Interval  `json:"trained"`
 	Untrained    Interval  `json:"untrained"`
 	Difference   Interval  `json:"difference"` // trained − untrained on the same resamples
+	Intensities  *Interval `json:"intensities,omitempty"`
 	PositionOnly *Interval `json:"position_only,omitempty"`
 }
 
@@ -81,6 +90,7 @@ type Task struct {
 // Result is all that was found.
 type Result struct {
 	Tasks  []Task   `json:"tasks"`
+	Curve  []Point  `json:"curve,omitempty"`
 	Health Health   `json:"health"`
 	Notes  []string `json:"notes,omitempty"`
 }
@@ -97,12 +107,13 @@ type features struct {
 
 // labels of the samples, the same for every encoder.
 type labels struct {
-	ids     [3][]int // samples of each split
-	class   [3][]int // of each sample, −1 without
-	voxels  [3][]int // number of labelled voxels, −1 without
-	volumes [3][]int // places in ids of the volumes that the dense probe uses
-	patch   [3][]int // label of each patch of them
-	group   [3][]int // which volume each patch is of
+	ids     [3][]int     // samples of each split
+	class   [3][]int     // of each sample, −1 without
+	number  [3][]float64 // of each sample, NaN without
+	voxels  [3][]int     // number of labelled voxels, −1 without
+	volumes [3][]int     // places in ids of the volumes that the dense probe uses
+	patch   [3][]int     // label of each patch of them
+	group   [3][]int     // which volume each patch is of
 }
 
 type evaluation struct {
@@ -116,7 +127,7 @@ type evaluation struct {
 }
 
 // ErrNoLabels says that there is nothing to ask features for.
-var ErrNoLabels = errors.New("the data have no labels to probe: classes come from labels.csv or sub-folders, voxel labels from a folder labels/ beside images/")
+var ErrNoLabels = errors.New("the data have no labels to probe: classes and numbers come from labels.csv, data.labels or sub-folders, voxel labels from a folder labels/ beside images/")
 
 // Run evaluates. progress is called after each batch with how many samples of
 // how many have been read; an error of it ends the evaluation.
@@ -128,7 +139,7 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 	if err := e.readLabels(); err != nil {
 		return nil, err
 	}
-	if !e.hasClasses() && len(e.labels.volumes[train]) == 0 {
+	if !e.hasClasses() && !e.hasNumbers() && len(e.labels.volumes[train]) == 0 {
 		return nil, ErrNoLabels
 	}
 	total := 0
@@ -136,7 +147,7 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 		total += 2 * len(e.labels.ids[s])
 	}
 	done := 0
-	var f [2]*features
+	f := make([]*features, 2, 3)
 	for i, with := range []Encoder{trained, untrained} {
 		err := with(func(encoder *jepa.Features) (err error) {
 			f[i], err = e.read(encoder, func(n int) error {
@@ -148,6 +159,13 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 		if err != nil {
 			return nil, err
 		}
+	}
+	if e.o.Intensities {
+		raw, err := e.intensities()
+		if err != nil {
+			return nil, err
+		}
+		f = append(f, raw)
 	}
 	return &e.result, e.probe(f)
 }
@@ -163,14 +181,17 @@ func (e *evaluation) readLabels() error {
 	for s, name := range splitNames {
 		l.ids[s] = e.ds.Split(name)
 		if s == train {
-			l.ids[s] = e.fraction(l.ids[s])
+			l.ids[s] = e.fraction(l.ids[s], e.o.LabelFraction)
 		}
 		n := len(l.ids[s])
-		l.class[s], l.voxels[s] = make([]int, n), make([]int, n)
+		l.class[s], l.voxels[s], l.number[s] = make([]int, n), make([]int, n), make([]float64, n)
 		patches := make([][]int, n)
 		if err := each(n, func(at int) (err error) {
 			id := l.ids[s][at]
-			l.class[s][at], l.voxels[s][at] = -1, -1
+			l.class[s][at], l.voxels[s][at], l.number[s][at] = -1, -1, math.NaN()
+			if number, ok := e.ds.Target(id); ok {
+				l.number[s][at] = number
+			}
 			if class, ok := e.ds.Label(id); ok {
 				l.class[s][at] = class
 			}
@@ -208,8 +229,9 @@ func (e *evaluation) readLabels() error {
 }
 
 // fraction keeps a seeded share of the training samples, of every class alike.
-func (e *evaluation) fraction(ids []int) []int {
-	if e.o.LabelFraction == 1 {
+// Smaller shares are parts of larger ones.
+func (e *evaluation) fraction(ids []int, share float64) []int {
+	if share == 1 {
 		return ids
 	}
 	byClass := map[int][]int{}
@@ -222,7 +244,7 @@ func (e *evaluation) fraction(ids []int) []int {
 		group := byClass[class]
 		r := rand.New(rand.NewPCG(e.seed, uint64(class)))
 		r.Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
-		n := int(math.Ceil(e.o.LabelFraction * float64(len(group))))
+		n := int(math.Ceil(share * float64(len(group))))
 		kept = append(kept, group[:n]...)
 	}
 	slices.Sort(kept)
@@ -259,6 +281,19 @@ func (e *evaluation) hasClasses() bool {
 		}
 	}
 	return len(seen) >= 2
+}
+
+func (e *evaluation) hasNumbers() bool {
+	first := math.NaN()
+	for _, v := range e.labels.number[train] {
+		if !math.IsNaN(v) && !math.IsNaN(first) && v != first {
+			return true
+		}
+		if math.IsNaN(first) {
+			first = v
+		}
+	}
+	return false
 }
 
 // read computes the features of all samples.
@@ -331,8 +366,8 @@ func pool(dst, z []float32, D int) {
 }
 
 // probe fits and scores everything that the labels allow.
-func (e *evaluation) probe(f [2]*features) error {
-	for i := range f {
+func (e *evaluation) probe(f []*features) error {
+	for i := range f[:2] {
 		if err := e.result.Health.set(i, f[i].pooled[test]); err != nil {
 			return err
 		}
@@ -341,10 +376,11 @@ func (e *evaluation) probe(f [2]*features) error {
 	var failed []error
 	for _, task := range []struct {
 		name string
-		ask  func([2]*features) error
+		ask  func([]*features) error
 		can  bool
 	}{
 		{"class", e.classes, e.hasClasses()},
+		{"number", e.numbers, e.hasNumbers()},
 		{"dense", e.dense, len(e.labels.volumes[train]) > 0 && len(e.labels.volumes[test]) > 0},
 		{"volume", e.volume, true},
 	} {
@@ -364,14 +400,21 @@ func (e *evaluation) probe(f [2]*features) error {
 	return nil
 }
 
-// score compares two statistics of n test units.
-func (e *evaluation) score(metric string, n int, strata []int, trained, untrained probe.Statistic) Score {
-	return Score{
-		Metric:     metric,
-		Trained:    Interval(probe.Bootstrap(n, strata, e.o.Resamples, e.seed, trained)),
-		Untrained:  Interval(probe.Bootstrap(n, strata, e.o.Resamples, e.seed, untrained)),
-		Difference: Interval(probe.Difference(n, strata, e.o.Resamples, e.seed, trained, untrained)),
+// score compares statistics of n test units: those of the trained encoder, of
+// the untrained one and, where there are three, of the intensities.
+func (e *evaluation) score(metric string, n int, strata []int, of ...probe.Statistic) Score {
+	bootstrap := func(s probe.Statistic) Interval {
+		return Interval(probe.Bootstrap(n, strata, e.o.Resamples, e.seed, s))
 	}
+	score := Score{
+		Metric: metric, Trained: bootstrap(of[0]), Untrained: bootstrap(of[1]),
+		Difference: Interval(probe.Difference(n, strata, e.o.Resamples, e.seed, of[0], of[1])),
+	}
+	if len(of) > 2 {
+		i := bootstrap(of[2])
+		score.Intensities = &i
+	}
+	return score
 }
 
 // labelled picks the rows whose label is at least 0.
@@ -413,49 +456,86 @@ func (e *evaluation) choose(task string, training, validation probe.Set) (*probe
 	return choice, err
 }
 
-func (e *evaluation) classes(f [2]*features) error {
+func (e *evaluation) classes(f []*features) error {
 	t := Task{Name: "class", Classes: e.ds.Classes()}
 	k := len(t.Classes)
-	var pred [2][]int
-	var auc [2]probe.Statistic
-	var y []int
+	var sets [][3]probe.Set
 	for i := range f {
-		var sets [3]probe.Set
+		var of [3]probe.Set
 		for s := range splitNames {
-			sets[s] = labelled(f[i].pooled[s], e.labels.class[s])
-			t.Units[s] = len(sets[s].Y)
+			of[s] = labelled(f[i].pooled[s], e.labels.class[s])
+			t.Units[s] = len(of[s].Y)
 		}
-		if len(sets[test].Y) == 0 {
-			return errors.New("no test sample has a class")
-		}
-		choice, err := e.choose("class", sets[train], sets[val])
+		sets = append(sets, of)
+	}
+	if e.o.Folds > 0 {
+		return e.crossValidate(t, f)
+	}
+	y := sets[0][test].Y
+	if len(y) == 0 {
+		return errors.New("no test sample has a class")
+	}
+	pred := make([][]int, len(f))
+	auc := make([]probe.Statistic, len(f))
+	for i := range f {
+		choice, err := e.choose("class", sets[i][train], sets[i][val])
 		if err != nil {
 			return err
 		}
-		y = sets[test].Y
-		t.Chosen[i] = choice.C
-		pred[i] = choice.Predict(sets[test].X)
-		auc[i] = probe.AUC(y, choice.Proba(sets[test].X), choice.Classes)
+		if i < 2 {
+			t.Chosen[i] = choice.C
+		}
+		pred[i] = choice.Predict(sets[i][test].X)
+		auc[i] = probe.AUC(y, choice.Proba(sets[i][test].X), choice.Classes)
 	}
-	for _, m := range []struct {
-		name string
-		of   func(probe.Confusion) float64
-	}{{"accuracy", probe.Confusion.Accuracy}, {"balanced accuracy", probe.Confusion.BalancedAccuracy}} {
-		t.Scores = append(t.Scores, e.score(m.name, len(y), y, probe.OnSamples(y, pred[0], k, m.of), probe.OnSamples(y, pred[1], k, m.of)))
+	for _, m := range confusionMetrics {
+		t.Scores = append(t.Scores, e.score(m.name, len(y), y, onSamples(y, pred, k, m.of)...))
 	}
-	t.Scores = append(t.Scores, e.score("AUC", len(y), y, auc[0], auc[1]))
+	t.Scores = append(t.Scores, e.score("AUC", len(y), y, auc...))
+	if n := e.o.Neighbours; n > 0 {
+		for _, metric := range []struct {
+			name string
+			of   probe.Metric
+		}{{"Euclidean", probe.Euclidean}, {"cosine", probe.Cosine}} {
+			for i := range f {
+				scale, err := probe.Standardize(sets[i][train].X)
+				if err != nil {
+					return err
+				}
+				pred[i], err = probe.KNN(scale.Apply(sets[i][train].X), sets[i][train].Y, scale.Apply(sets[i][test].X), min(n, len(sets[i][train].Y)), metric.of)
+				if err != nil {
+					return err
+				}
+			}
+			name := fmt.Sprintf("balanced accuracy, %d nearest, %s", min(n, len(sets[0][train].Y)), metric.name)
+			t.Scores = append(t.Scores, e.score(name, len(y), y, onSamples(y, pred, k, probe.Confusion.BalancedAccuracy)...))
+		}
+	}
 	e.result.Tasks = append(e.result.Tasks, t)
-	return nil
+	return e.curve(f)
 }
 
-func (e *evaluation) dense(f [2]*features) error {
+var confusionMetrics = []struct {
+	name string
+	of   func(probe.Confusion) float64
+}{{"accuracy", probe.Confusion.Accuracy}, {"balanced accuracy", probe.Confusion.BalancedAccuracy}}
+
+func onSamples(y []int, pred [][]int, classes int, metric func(probe.Confusion) float64) []probe.Statistic {
+	var list []probe.Statistic
+	for _, p := range pred {
+		list = append(list, probe.OnSamples(y, slices.Clone(p), classes, metric))
+	}
+	return list
+}
+
+func (e *evaluation) dense(f []*features) error {
 	l := &e.labels
 	k := e.ds.VoxelClasses()
 	t := Task{Name: "dense"}
 	for s := range splitNames {
 		t.Units[s] = len(l.volumes[s])
 	}
-	var volumes [2][]probe.Confusion
+	volumes := make([][]probe.Confusion, len(f))
 	for i := range f {
 		var sets [3]probe.Set
 		for s := range splitNames {
@@ -465,13 +545,19 @@ func (e *evaluation) dense(f [2]*features) error {
 		if err != nil {
 			return err
 		}
-		t.Chosen[i] = choice.C
+		if i < 2 {
+			t.Chosen[i] = choice.C
+		}
 		volumes[i] = probe.ByGroup(l.patch[test], choice.Predict(sets[test].X), l.group[test], k)
 	}
 	prior := probe.ByGroup(l.patch[test], e.positionOnly(k), l.group[test], k)
 	n := len(prior)
 	add := func(name string, metric func(probe.Confusion) float64) {
-		s := e.score(name, n, nil, probe.OnVolumes(volumes[0], metric), probe.OnVolumes(volumes[1], metric))
+		var of []probe.Statistic
+		for _, v := range volumes {
+			of = append(of, probe.OnVolumes(v, metric))
+		}
+		s := e.score(name, n, nil, of...)
 		p := Interval(probe.Bootstrap(n, nil, e.o.Resamples, e.seed, probe.OnVolumes(prior, metric)))
 		s.PositionOnly = &p
 		t.Scores = append(t.Scores, s)
@@ -529,47 +615,76 @@ func (e *evaluation) positionOnly(k int) []int {
 var penalties = []float64{0.1, 1, 10, 100, 1000}
 
 // volume regresses the logarithm of the number of labelled voxels.
-func (e *evaluation) volume(f [2]*features) error {
-	l := &e.labels
-	t := Task{Name: "volume", Regression: true, Note: "log of the number of labelled voxels"}
+func (e *evaluation) volume(f []*features) error {
 	var y [3][]float64
-	var rows [3][]int
 	for s := range splitNames {
-		for i, v := range l.voxels[s] {
+		for _, v := range e.labels.voxels[s] {
+			number := math.NaN()
 			if v >= 0 {
-				rows[s], y[s] = append(rows[s], i), append(y[s], math.Log(float64(1+v)))
+				number = math.Log(float64(1 + v))
+			}
+			y[s] = append(y[s], number)
+		}
+	}
+	return e.regress(Task{Name: "volume", Regression: true, Note: "log of the number of labelled voxels"}, y, f)
+}
+
+// numbers regresses the numbers that label samples.
+func (e *evaluation) numbers(f []*features) error {
+	t := Task{Name: "number", Regression: true}
+	if e.o.Folds > 0 {
+		return e.crossValidate(t, f)
+	}
+	return e.regress(t, e.labels.number, f)
+}
+
+// regress fits y, NaN where a sample has none, by ridge regression.
+func (e *evaluation) regress(t Task, y [3][]float64, f []*features) error {
+	var rows [3][]int
+	var known [3][]float64
+	for s := range splitNames {
+		for i, v := range y[s] {
+			if !math.IsNaN(v) {
+				rows[s], known[s] = append(rows[s], i), append(known[s], v)
 			}
 		}
-		t.Units[s] = len(y[s])
+		t.Units[s] = len(rows[s])
 	}
-	if len(y[train]) < 2 || len(y[test]) < 2 {
+	if len(rows[train]) < 3 || len(rows[test]) < 2 {
 		return nil
 	}
-	var pred [2]probe.Statistic
-	for i := range f {
-		best, score := (*probe.Regressor)(nil), math.Inf(-1)
-		for _, a := range penalties {
-			r, err := probe.Ridge(f[i].pooled[train].Select(rows[train]), y[train], a)
-			if err != nil {
-				return err
-			}
-			s := 0.0 // without validation the last, strongest penalty would win by order: take the middle
-			if len(y[val]) > 1 {
-				s = probe.R2(y[val], r.Predict(f[i].pooled[val].Select(rows[val])))
-			} else if a != penalties[len(penalties)/2] {
-				continue
-			}
-			if s > score {
-				best, score = r, s
-			}
-		}
-		if best == nil {
-			return errors.New("the validation samples all have equally many labelled voxels")
-		}
-		t.Chosen[i] = best.Alpha
-		pred[i] = probe.Determination(y[test], best.Predict(f[i].pooled[test].Select(rows[test])))
+	targets := func(f *features, s int) probe.Targets {
+		return probe.Targets{X: f.pooled[s].Select(rows[s]), Y: known[s]}
 	}
-	t.Scores = []Score{e.score("R²", len(y[test]), nil, pred[0], pred[1])}
+	var r2, mae []probe.Statistic
+	for i := range f {
+		validation := targets(f[i], val)
+		if len(known[val]) < 2 {
+			validation = probe.Targets{}
+		}
+		r, err := probe.SelectRidge(targets(f[i], train), validation, penalties, e.seed)
+		if err != nil {
+			return err
+		}
+		if i < 2 {
+			t.Chosen[i] = r.Alpha
+		}
+		pred := r.Predict(targets(f[i], test).X)
+		r2, mae = append(r2, probe.Determination(known[test], pred)), append(mae, meanAbsolute(known[test], pred))
+	}
+	n := len(known[test])
+	t.Scores = []Score{e.score("R²", n, nil, r2...), e.score("mean absolute error", n, nil, mae...)}
 	e.result.Tasks = append(e.result.Tasks, t)
 	return nil
+}
+
+// meanAbsolute is the statistic mean |y − pred|.
+func meanAbsolute(y, pred []float64) probe.Statistic {
+	return func(rows []int) float64 {
+		sum := 0.0
+		for _, r := range rows {
+			sum += math.Abs(y[r] - pred[r])
+		}
+		return sum / float64(len(rows))
+	}
 }

@@ -75,7 +75,7 @@ func collect(ds data.Dataset, c *config.Config) (*supervised, error) {
 	for k, name := range splitNames {
 		ids := ds.Split(name)
 		if k == train {
-			ids = fraction.fraction(ids)
+			ids = fraction.fraction(ids, c.Probe.LabelFraction)
 		}
 		for _, id := range ids {
 			if s.regression {
@@ -426,27 +426,8 @@ func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen []float32
 				}
 				return v
 			}
-			pick := func(y []float64, rows []int) []float64 {
-				out := make([]float64, len(rows))
-				for i, r := range rows {
-					out[i] = y[r]
-				}
-				return out
-			}
-			add("R²", nil, func(y []float32) probe.Statistic {
-				v := values(y)
-				return func(rows []int) float64 { return probe.R2(pick(s.target[test], rows), pick(v, rows)) }
-			})
-			add("mean absolute error", nil, func(y []float32) probe.Statistic {
-				v := values(y)
-				return func(rows []int) float64 {
-					sum := 0.0
-					for _, r := range rows {
-						sum += math.Abs(s.target[test][r] - v[r])
-					}
-					return sum / float64(len(rows))
-				}
-			})
+			add("R²", nil, func(y []float32) probe.Statistic { return probe.Determination(s.target[test], values(y)) })
+			add("mean absolute error", nil, func(y []float32) probe.Statistic { return meanAbsolute(s.target[test], values(y)) })
 			continue
 		}
 		K, labels := t.Outputs, s.class[test]

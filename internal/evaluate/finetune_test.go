@@ -115,9 +115,10 @@ type numbers struct{ data.Dataset }
 
 func (n numbers) Classes() []string { return nil }
 func (n numbers) Target(i int) (float64, bool) {
-	class, ok := n.Label(i)
+	class, ok := n.Dataset.Label(i)
 	return 100 + 10*float64(class), ok
 }
+func (n numbers) Label(int) (int, bool) { return 0, false }
 
 func TestFinetuneRegression(t *testing.T) {
 	d, err := gpu.Open("cpu")

@@ -24,8 +24,12 @@ func probeFlags(cmd *cobra.Command, f *configFlags) {
 	f.set.String("features", "", "of which encoder: context or target (probe.encoder)")
 	f.set.String("pooling", "", "of a sample's patch features: mean or mean+std (probe.pooling)")
 	f.set.Float64("label-fraction", 0, "share of the training labels that the probe may see (probe.label_fraction)")
+	f.set.Int("folds", 0, "cross-validate classes and numbers in so many folds of subjects; 0: the split decides (probe.folds)")
+	f.set.Float64Slice("curve", nil, "shares of the training labels to probe classes with, such as 0.01,0.05,0.1,1 (probe.curve)")
+	f.set.Int("neighbours", 0, "nearest training samples that vote on a class; 0: none do (probe.neighbours)")
 	f.set.Int("dense-volumes", 0, "most training volumes of the dense probe; 0: no dense probe (probe.dense_volumes)")
-	for flag, key := range map[string]string{"features": "probe.encoder", "pooling": "probe.pooling", "label-fraction": "probe.label_fraction", "dense-volumes": "probe.dense_volumes"} {
+	for flag, key := range map[string]string{"features": "probe.encoder", "pooling": "probe.pooling", "label-fraction": "probe.label_fraction", "dense-volumes": "probe.dense_volumes",
+		"folds": "probe.folds", "curve": "probe.curve", "neighbours": "probe.neighbours"} {
 		f.keys[flag] = key
 	}
 }
@@ -38,12 +42,16 @@ func probeCommand(c *console) *cobra.Command {
 		Short: "Measure what frozen features hold, beside the untrained encoder",
 		Long: `Freezes the encoder of a run (its folder, or a weights or checkpoint file) and fits
 logistic regressions on its features: from a sample's pooled features to its class,
-and from each patch's features to the label of its voxels. The strength of the
-penalty is chosen on validation samples, figures are of the test samples, with 95 %
-bootstrap intervals, always beside the same encoder untrained. A * marks a difference
-whose interval does not hold 0. Data, their preprocessing and their split are the
-run's unless said otherwise.`,
+and from each patch's features to the label of its voxels; ridge regression where
+labels are numbers. The strength of the penalty is chosen on validation samples,
+figures are of the test samples, with 95 % bootstrap intervals, always beside the same
+encoder untrained and the intensities themselves. A * marks a difference whose
+interval does not hold 0. Data, their preprocessing and their split are the run's
+unless said otherwise; --folds cross-validates instead, by subject, and --curve asks
+with ever fewer labels.`,
 		Example: `  wgjepa probe runs/phantoms
+  wgjepa probe runs/scans labelled/ --set data.labels=participants.tsv --folds 5
+  wgjepa probe runs/scans --curve 0.01,0.05,0.1,1
   wgjepa probe runs/scans labelled/ --label-fraction 0.05
   wgjepa probe weights.safetensors set.npz --features target --pooling mean+std`,
 		Args: cobra.MinimumNArgs(1),
@@ -185,6 +193,7 @@ func (c *console) report(i gpu.Info, run string, conf *config.Config, r *evaluat
 	for _, t := range r.Tasks {
 		printTask(c.out, &t)
 	}
+	printCurve(c.out, r.Curve)
 	fmt.Fprintf(c.out, "pooled features of the test samples: RankMe %.1f trained, %.1f untrained; deviation %.3g, %.3g\n", r.Health.RankMe[0], r.Health.RankMe[1], r.Health.FeatureStd[0], r.Health.FeatureStd[1])
 	for _, n := range r.Notes {
 		fmt.Fprintf(c.out, "note: %s\n", n)
@@ -208,25 +217,54 @@ func printTask(w io.Writer, t *evaluate.Task) {
 		what += ", " + t.Note
 	}
 	fmt.Fprintf(w, "%s%s: %d training, %d validation, %d test %s; %s %g trained, %g untrained\n", t.Name, what, t.Units[0], t.Units[1], t.Units[2], units, penalty, t.Chosen[0], t.Chosen[1])
-	columns := []string{"", "trained", "untrained", "trained − untrained"}
-	prior := t.Scores[0].PositionOnly != nil
-	if prior {
-		columns = append(columns, "position only")
-	}
-	rows := [][]string{columns}
+	rows := [][]string{scoreColumns("", &t.Scores[0])}
 	for _, s := range t.Scores {
-		star := " "
-		if s.Difference.Low > 0 || s.Difference.High < 0 {
-			star = "*"
-		}
-		row := []string{s.Metric, intervalText(s.Trained, false), intervalText(s.Untrained, false), intervalText(s.Difference, true) + star}
-		if prior {
-			row = append(row, intervalText(*s.PositionOnly, false))
-		}
-		rows = append(rows, row)
+		rows = append(rows, scoreRow(s.Metric, &s))
 	}
 	printColumns(w, rows)
 	fmt.Fprintln(w)
+}
+
+// scoreColumns heads a table of scores like s.
+func scoreColumns(first string, s *evaluate.Score) []string {
+	columns := []string{first, "trained", "untrained", "trained − untrained"}
+	if s.Intensities != nil {
+		columns = append(columns, "intensities")
+	}
+	if s.PositionOnly != nil {
+		columns = append(columns, "position only")
+	}
+	return columns
+}
+
+func scoreRow(first string, s *evaluate.Score) []string {
+	star := " "
+	if s.Difference.Low > 0 || s.Difference.High < 0 {
+		star = "*"
+	}
+	row := []string{first, intervalText(s.Trained, false), intervalText(s.Untrained, false), intervalText(s.Difference, true) + star}
+	for _, i := range []*evaluate.Interval{s.Intensities, s.PositionOnly} {
+		if i != nil {
+			row = append(row, intervalText(*i, false))
+		}
+	}
+	return row
+}
+
+// printCurve prints the label-fraction curve.
+func printCurve(w io.Writer, curve []evaluate.Point) {
+	if len(curve) == 0 {
+		return
+	}
+	for i, s := range curve[0].Scores {
+		rows := [][]string{scoreColumns("labels", &s)}
+		for _, p := range curve {
+			rows = append(rows, scoreRow(fmt.Sprintf("%g %%, %d samples", 100*p.Fraction, p.Samples), &p.Scores[i]))
+		}
+		fmt.Fprintf(w, "%s by share of the training labels\n", s.Metric)
+		printColumns(w, rows)
+		fmt.Fprintln(w)
+	}
 }
 
 // printColumns prints rows of cells, each column as wide as its widest cell.
