@@ -15,15 +15,16 @@ import (
 // transposed or not, in fours or scalar; nil where nothing needs one.
 var matmulKernels = func() (all [tiles][epilogues][2][2][2]*kernel) {
 	for tile, chosen := range [tiles]wgsl.Defines{
-		sharedRegisters: {"GROUP": "8", "COLS": "1", "SUBGROUPS": "1"},
-		registers:       {"GROUP": "4", "COLS": "2"},
+		sharedRegisters: {"LANES": "8", "GROUP": "8", "COLS": "1", "SUBGROUPS": "1"},
+		quadRegisters:   {"LANES": "4", "GROUP": "4", "COLS": "1", "SUBGROUPS": "1"},
+		registers:       {"LANES": "8", "GROUP": "4", "COLS": "2"},
 		squareTile:      {"TILE": "1", "FOURS": "1", "TILE_A": "272"},
 		tallTile:        {"TILE": "1", "FOURS": "2", "TILE_A": "528"},
 	} {
 		for epilogue, layouts := range [epilogues][]string{plain: {"nn", "nt", "tn"}, mixed: {"nn", "nt", "tn"}, gelu: {"nt"}, geluGradient: {"nn"}} {
 			for _, layout := range layouts {
 				for scalar := range 2 {
-					d := wgsl.Defines{"TILE": "0", "FOURS": "0", "TILE_A": "0", "GROUP": "0", "COLS": "0", "SUBGROUPS": "0",
+					d := wgsl.Defines{"TILE": "0", "FOURS": "0", "TILE_A": "0", "LANES": "0", "GROUP": "0", "COLS": "0", "SUBGROUPS": "0",
 						"PLAIN": "0", "MIXED": "0", "GELU": "0", "GELU_GRADIENT": "0", "TRANSPOSE_A": "0", "TRANSPOSE_B": "0",
 						"SCALAR": strconv.Itoa(scalar), "ELEMENT": [2]string{"vec4<f32>", "f32"}[scalar], "ROW_G": chosen["GROUP"], "ROW_I": "1"}
 					maps.Copy(d, chosen)
@@ -32,7 +33,7 @@ var matmulKernels = func() (all [tiles][epilogues][2][2][2]*kernel) {
 					d["TRANSPOSE_A"], d["TRANSPOSE_B"] = strconv.Itoa(ta), strconv.Itoa(tb)
 					if tile >= squareTile {
 						d["ROW_G"] = "0"
-					} else if ta == 1 && tile == sharedRegisters {
+					} else if ta == 1 && d["SUBGROUPS"] == "1" {
 						d["ROW_G"], d["ROW_I"] = "1", "4" // one read of a spans four rows
 					}
 					name := fmt.Sprintf("matmul_%s_%s_%dx%d%s", layout, strings.ToLower(epilogueNames[epilogue]), tileSize[tile][0], tileSize[tile][1], [2]string{"", "_scalar"}[scalar])
@@ -72,7 +73,8 @@ func epilogueKernel(epilogue uint32) int {
 
 // The variants of matmul.wgsl by what one workgroup computes.
 const (
-	sharedRegisters = iota // 32×32, in registers, reading a by subgroups
+	sharedRegisters = iota // 32×32, in registers, reading a by subgroups of 8
+	quadRegisters          // 16×16, in registers, reading a by subgroups of 4
 	registers              // 16×64, in registers
 	squareTile             // 64×64, through workgroup memory
 	tallTile               // 128×64
@@ -80,7 +82,7 @@ const (
 )
 
 // tileSize is the rows and columns of c that one workgroup computes.
-var tileSize = [tiles][2]int{{32, 32}, {16, 64}, {64, 64}, {128, 64}}
+var tileSize = [tiles][2]int{{32, 32}, {16, 16}, {16, 64}, {64, 64}, {128, 64}}
 
 // chunkSums moves elements one by one, or four at a time.
 var chunkSums = [2]*kernel{
@@ -331,12 +333,13 @@ func (t *Trial) variants(f func()) {
 	kept := t.d.tuning
 	defer func() { t.d.tuning = kept }()
 	for _, v := range []tuning{
-		{registers: true, subgroups: true, scores: kept.scores, parallel: kept.parallel},
+		{registers: true, subgroups: 8, scores: kept.scores, parallel: kept.parallel},
+		{registers: true, subgroups: 4, scores: kept.scores, parallel: kept.parallel},
 		{registers: true, scores: kept.scores, parallel: kept.parallel},
 		{tall: math.MaxInt, scores: kept.scores, parallel: kept.parallel},
 		{scores: kept.scores, parallel: kept.parallel},
 	} {
-		if v.subgroups && !kept.subgroups {
+		if v.subgroups > kept.subgroups {
 			continue
 		}
 		t.d.tuning = v

@@ -12,8 +12,8 @@ type tuning struct {
 	// computes shaders has no fast workgroup memory to gain from.
 	registers bool
 	// subgroups lets the kernels in registers share reads within subgroups of
-	// at least 8.
-	subgroups bool
+	// this many: 8, 4, or 0.
+	subgroups int
 	// tall is how many workgroups there must be for a tile of 128×64 to be
 	// taken rather than one of 64×64.
 	tall int
@@ -27,26 +27,33 @@ type tuning struct {
 
 func tuningFor(info Info) tuning {
 	if info.Kind == Software || info.Kind == Twins {
-		return tuning{registers: true, subgroups: wideSubgroups(info), scores: 1 << 20, parallel: 8 << 10}
+		return tuning{registers: true, subgroups: subgroups(info), scores: 1 << 20, parallel: 8 << 10}
 	}
 	return tuning{tall: 256, scores: 8 << 20, parallel: 512 << 10}
 }
 
-// wideSubgroups reports whether subgroups are known to have 8 invocations or
-// more. Where nobody tells, llvmpipe's name says it: its subgroups are one
-// vector of the machine.
-func wideSubgroups(info Info) bool {
-	if !slices.Contains(info.Features, "subgroups") {
-		return false
+// subgroups is how many invocations every subgroup is known to have, of the
+// sizes that kernels use. Where nobody tells, llvmpipe's name says it: its
+// subgroups are one vector of the machine.
+func subgroups(info Info) int {
+	switch {
+	case !slices.Contains(info.Features, "subgroups"):
+		return 0
+	case info.Subgroup >= 8, strings.Contains(info.Name, "256 bits"), strings.Contains(info.Name, "512 bits"):
+		return 8
+	case info.Subgroup >= 4, strings.Contains(info.Name, "128 bits"):
+		return 4
 	}
-	return info.Subgroup >= 8 || strings.Contains(info.Name, "256 bits") || strings.Contains(info.Name, "512 bits")
+	return 0
 }
 
 // tile chooses the variant of matmul.wgsl for c (m, n) in batches.
 func (t tuning) tile(m, n, batches int) int {
 	switch {
-	case t.registers && t.subgroups:
+	case t.registers && t.subgroups == 8:
 		return sharedRegisters
+	case t.registers && t.subgroups == 4:
+		return quadRegisters
 	case t.registers:
 		return registers
 	case ceil(m, 128)*ceil(n, 64)*batches >= t.tall:

@@ -8,11 +8,11 @@
 // elements of c from tiles in workgroup memory, 16 steps of k at a time; each
 // invocation keeps 4·FOURS × 4 sums.
 //
-// Without TILE, for processors that compute shaders: one workgroup of 8
-// invocations, one vector of the machine, computes 4·GROUP × 32·COLS elements;
-// each invocation keeps all rows of 4·COLS columns, and there is no workgroup
-// memory. With SUBGROUPS the 8 invocations, which must be
-// one subgroup, share the reading of a (GROUP is 8, otherwise 4).
+// Without TILE, for processors that compute shaders: one workgroup of LANES
+// invocations, one vector of the machine, computes 4·GROUP × 4·LANES·COLS
+// elements; each invocation keeps all rows of 4·COLS columns, and there is no
+// workgroup memory. With SUBGROUPS the invocations, which must be one subgroup,
+// share the reading of a (GROUP is LANES, otherwise 4).
 //
 // Twin: internal/ref/matmul.go
 struct Params {
@@ -241,11 +241,11 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocatio
   }
 }
 //#else
-@compute @workgroup_size(8)
+@compute @workgroup_size({{LANES}})
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
   let z = group.z;
   let row = group.x * 4u * {{GROUP}}u;
-  let col = (group.y * 8u + local.x) * {{COLS}}u * 4u;
+  let col = (group.y * {{LANES}}u + local.x) * {{COLS}}u * 4u;
   let at_a = batch_a(z);
   let at_b = batch_b(z);
   let k = select(p.k, p.last_k, z + 1u == p.batches);
@@ -283,7 +283,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
     //#end
     //#for J 4
     //#for G 4
-    //#for I 8
+    //#for I {{LANES}}
     let a{{J}}_{{G}}_{{I}} = vec4<f32>(subgroupBroadcast(x{{J}}[{{G}}], {{I}}u));
     //#for Q {{COLS}}
     s{{G}}_{{I}}_{{Q}} = fma(a{{J}}_{{G}}_{{I}}, y{{J}}_{{Q}}, s{{G}}_{{I}}_{{Q}});
@@ -292,13 +292,13 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
     //#end
     //#end
     //#else
-    // Invocation i reads rows i, 8 + i, 16 + i and 24 + i.
+    // Invocation i reads rows i, LANES + i, 2·LANES + i and 3·LANES + i.
     //#for G 4
-    let x{{G}} = first(k - l, load_a(at_a + min(row + {{G}}u * 8u + local.x, p.m - 1u) * p.row_a + l));
+    let x{{G}} = first(k - l, load_a(at_a + min(row + {{G}}u * {{LANES}}u + local.x, p.m - 1u) * p.row_a + l));
     //#end
     //#for J 4
     //#for G 4
-    //#for I 8
+    //#for I {{LANES}}
     let a{{J}}_{{G}}_{{I}} = vec4<f32>(subgroupBroadcast(x{{G}}[{{J}}], {{I}}u));
     //#for Q {{COLS}}
     s{{G}}_{{I}}_{{Q}} = fma(a{{J}}_{{G}}_{{I}}, y{{J}}_{{Q}}, s{{G}}_{{I}}_{{Q}});
