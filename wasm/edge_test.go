@@ -19,6 +19,8 @@ import (
 
 	"wgjepa/checkpoint"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
 )
 
@@ -291,6 +293,118 @@ func TestTrain(t *testing.T) {
 	table, err := os.ReadFile(npy + ".csv")
 	require.NoError(t, err)
 	require.Equal(t, 41, bytes.Count(table, []byte("\n")))
+}
+
+// TestProbe: a run is probed as the native program does it, up to the rounding
+// of its device.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	gpuLane(t)
+	build(t)
+	dir := t.TempDir()
+	conf, trained := filepath.Join(dir, "tiny.toml"), filepath.Join(dir, "run")
+	require.NoError(t, os.WriteFile(conf, []byte(tiny), 0o644))
+	_, err := edge(t, dir, "train", "phantoms", "--config", conf, "--out", trained, "--max-steps", "8")
+	require.NoError(t, err)
+	few := []string{"--dense-volumes", "4", "--set", "probe.resamples=100", "--set", "probe.cs=[0.1, 1]"}
+	events, err := edge(t, "", append([]string{"probe", trained}, few...)...)
+	require.NoError(t, err)
+	got := events[len(events)-1]
+	require.Equal(t, trained, got["run"])
+	require.EqualValues(t, 8, got["step"])
+	require.EqualValues(t, 4, got["probe"].(map[string]any)["dense_volumes"])
+
+	want := nativeProbe(t, filepath.Join(trained, jepa.WeightsFile), filepath.Join(trained, "config.toml"))
+	tasks := got["tasks"].([]any)
+	require.Len(t, tasks, len(want.Tasks))
+	for i, task := range want.Tasks {
+		other := tasks[i].(map[string]any)
+		require.Equal(t, task.Name, other["task"])
+		for j, score := range task.Scores {
+			o := other["scores"].([]any)[j].(map[string]any)
+			require.Equal(t, score.Metric, o["metric"])
+			if value := o["untrained"].(map[string]any)["value"]; value != nil {
+				require.InDelta(t, score.Untrained.Value, value, 0.05, "%s %s", task.Name, score.Metric)
+			}
+		}
+	}
+	health := got["health"].(map[string]any)
+	for i := range 2 {
+		require.InEpsilon(t, want.Health.RankMe[i], health["rankme"].([]any)[i], 1e-3)
+		require.InEpsilon(t, want.Health.FeatureStd[i], health["feature_std"].([]any)[i], 1e-3)
+	}
+
+	stdout, stderr, err := runEdge(t, append([]string{"probe", trained}, few...)...)
+	require.NoError(t, err, stderr)
+	require.Contains(t, stdout, "class, 4 classes: 32 training")
+	require.Regexp(t, `(?m)^  accuracy +0\.\d{3} \(0\.\d{3} to `, stdout)
+	require.Contains(t, stdout, "position only")
+	require.Contains(t, stdout, "RankMe")
+	_, stderr, err = runEdge(t, "probe", dir)
+	require.Error(t, err)
+	require.Contains(t, stderr, "holds neither weights.safetensors nor checkpoint.safetensors")
+}
+
+// runEdge runs a command of edge.ts as a person sees it, with leave to read.
+func runEdge(t testing.TB, args ...string) (stdout, stderr string, err error) {
+	return run(t, leave(""), "edge.ts", args...)
+}
+
+// nativeProbe is the probe of weights by the twins.
+func nativeProbe(t *testing.T, weights, conf string) *evaluate.Result {
+	t.Helper()
+	text, err := os.ReadFile(conf)
+	require.NoError(t, err)
+	c, err := config.Parse(config.Text{Name: conf, TOML: text}, config.Text{Name: "few", TOML: []byte("[probe]\ndense_volumes = 4\nresamples = 100\ncs = [0.1, 1]")})
+	require.NoError(t, err)
+	ds, _, err := c.Open()
+	require.NoError(t, err)
+	channels, size := ds.Shape()
+	require.NoError(t, c.Complete(channels, size))
+	f, err := checkpoint.Open(weights)
+	require.NoError(t, err)
+	defer f.Close()
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	trained, err := jepa.LoadFeatures(d, f, jepa.ContextEncoder, 4)
+	require.NoError(t, err)
+	untrained, err := jepa.UntrainedFeatures(d, c.Config, 4)
+	require.NoError(t, err)
+	lend := func(f *jepa.Features) evaluate.Encoder {
+		return func(use func(*jepa.Features) error) error { return use(f) }
+	}
+	r, err := evaluate.Run(ds, &c, lend(trained), lend(untrained), func(int, int) error { return nil })
+	require.NoError(t, err)
+	return r
+}
+
+// TestLooks drives what a page shows of a run: see testdata/looks.js, which says
+// what failed.
+func TestLooks(t *testing.T) {
+	t.Parallel()
+	gpuLane(t)
+	build(t)
+	args := []string{}
+	data := os.Getenv("JEPA_TEST_DATA")
+	if data == "" {
+		data = "../../shared/data"
+	}
+	if scans, err := filepath.Abs(filepath.Join(data, "hippocampus", "images")); err == nil && isDir(scans) {
+		args = append(args, scans)
+	} else {
+		t.Logf("without real scans: there is no hippocampus/images in %s (JEPA_TEST_DATA sets another folder)", data)
+	}
+	start := time.Now()
+	stdout, stderr, err := run(t, []string{"--allow-read"}, "testdata/looks.js", args...)
+	require.NoError(t, err, stdout+stderr)
+	require.Contains(t, stdout, "all looks")
+	t.Logf("%s in %.1f s", strings.TrimSpace(stdout), time.Since(start).Seconds())
+}
+
+func isDir(path string) bool {
+	s, err := os.Stat(path)
+	return err == nil && s.IsDir()
 }
 
 // signalled collects output and sends an interrupt when it has seen a text.

@@ -31,9 +31,13 @@ func (s *session) train(c command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	unsaved := func(err error) error {
+		post(c.ID, "warning", map[string]any{"kind": "save", "message": err.Error()})
+		return nil
+	}
 	if c.Dir != "" {
 		if err := os.WriteFile(path.Join(c.Dir, configFile), s.run.TOML(), 0o644); err != nil {
-			return nil, err
+			unsaved(err)
 		}
 	}
 	s.training, s.paused = true, false
@@ -46,7 +50,7 @@ func (s *session) train(c command) (any, error) {
 	}
 	p := &probing{command: c, every: time.Duration(c.ProbeEveryMS) * time.Millisecond, last: start}
 	err = t.Run(s.ctx, listening{s}, jepa.RunOptions{
-		Dir: c.Dir, Fingerprint: s.ds.Fingerprint(), CheckpointEvery: c.CheckpointEvery, StatsEvery: interval,
+		Dir: c.Dir, Fingerprint: s.ds.Fingerprint(), CheckpointEvery: c.CheckpointEvery, StatsEvery: interval, OnUnsaved: unsaved,
 		OnStats: func(st jepa.Stats) {
 			progress := map[string]any{"stats": finite(st), "total": t.Schedule.Total}
 			if done := st.Step - first; done > 0 {

@@ -1,53 +1,10 @@
 // Drives wgjepa.wasm in a worker by the protocol, as a page does. It throws
 // where something is not as it should be.
 
-import { Client } from "../host.js";
+import { equal, holds, npy, program, refused } from "./program.js";
 
-function equal(got, want, what) {
-  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(want)}`);
-}
+const { client, put, get, send, end } = await program();
 
-async function refused(promise, kind, text) {
-  try {
-    await promise;
-  } catch (e) {
-    if (kind !== e.kind || !e.message.includes(text)) throw new Error(`refused as ${e.kind}: ${e.message}, instead of ${kind}: ${text}`);
-    return;
-  }
-  throw new Error(`not refused: ${text}`);
-}
-
-const built = new URL("../../build/wasm/", import.meta.url);
-const module = await WebAssembly.compile(await Deno.readFile(new URL("wgjepa.wasm", built)));
-const worker = new Worker(new URL("../worker.js", import.meta.url), { type: "module" });
-const client = new Client((text) => worker.postMessage(text));
-const gets = new Map();
-worker.onmessage = ({ data: m }) => {
-  if (typeof m === "string") client.receive(m);
-  else if (m.got) gets.get(m.id)(m);
-  else if (m.ended !== undefined) throw new Error(`the program ended: ${m.ended} ${m.error ?? ""}`);
-};
-let lastGet = 0;
-const get = (path) => new Promise((resolve, reject) => {
-  gets.set(++lastGet, (m) => (m.error ? reject(new Error(m.error)) : resolve(m.content)));
-  worker.postMessage({ get: path, id: lastGet });
-});
-worker.postMessage({ start: module, exec: new URL("wasm_exec.js", built).href });
-await client.ready;
-
-// A set of volumes (N, H, W, D) of bytes, as NumPy writes them.
-function npy(n, size) {
-  let header = `{'descr': '|u1', 'fortran_order': False, 'shape': (${n}, ${size}, ${size}, ${size}), }`;
-  header = header.padEnd(128 - 10 - 1) + "\n";
-  const bytes = new Uint8Array(128 + n * size ** 3);
-  bytes.set([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, header.length, 0]);
-  bytes.set(new TextEncoder().encode(header), 10);
-  for (let i = 128, seed = 1; i < bytes.length; i++) {
-    seed = (seed * 1103515245 + 12345) % 2147483648;
-    bytes[i] = (i % 31) * 4 + (seed >> 20) % 64;
-  }
-  return bytes;
-}
 const config = `
 batch_size = 4
 max_epochs = 12
@@ -69,22 +26,22 @@ await refused(client.request("train"), "command", "no data are open");
 await refused(client.request("stop"), "command", "no training runs");
 await refused(client.request("dance"), "command", 'no command "dance"');
 await refused(client.request("open", { paths: [] }), "command", "no data");
-worker.postMessage("{");
-worker.postMessage(JSON.stringify({ v: 9, id: 1000, command: "open" }));
+send("{");
+send(JSON.stringify({ v: 9, id: 1000, command: "open" }));
 
 // Files that cannot be used: the program says why and lives on.
-worker.postMessage({ put: "/in/bad.npy", content: new TextEncoder().encode("\x93NUMPY not really") });
-worker.postMessage({ put: "/in/empty.nii.gz", content: new Uint8Array(0) });
+put("/in/bad.npy", new TextEncoder().encode("\x93NUMPY not really"));
+put("/in/empty.nii.gz", new Uint8Array(0));
 await refused(client.request("open", { paths: ["/in/bad.npy"] }), "data", "bad.npy");
 await refused(client.request("open", { paths: ["/in/empty.nii.gz"] }), "data", "empty.nii.gz");
 await refused(client.request("open", { paths: ["/nowhere"] }), "data", "nowhere");
 await refused(client.request("open", { paths: ["phantoms"], config: ["learning_rat = 1"] }), "config", 'did you mean "learning_rate"');
 
-worker.postMessage({ put: "/in/set.npy", content: npy(24, 16) });
+put("/in/set.npy", npy(24, 16));
 const opened = await client.request("open", { paths: ["/in/set.npy"], config: [config], set: ["data.normalize=z"] });
 equal([opened.samples, opened.channels, opened.size, opened.splits], [24, 1, [16, 16, 16], { test: 2, train: 20, val: 2 }], "open");
 const fit = await client.request("estimate");
-if (!(fit.total > 0) || fit.fits !== true) throw new Error(`estimate: ${JSON.stringify(fit)}`);
+holds(fit.total > 0 && fit.fits === true, `estimate: ${JSON.stringify(fit)}`);
 await refused(client.request("embed", { out: "/e.npy" }), "command", "nothing was trained yet");
 
 // Training: pause holds it still, other commands are answered in between, stop
@@ -133,12 +90,12 @@ if (a.length < 1000 || a.some((v, i) => v !== b[i])) throw new Error("two ways t
 // A state that is damaged, and one of another run.
 const damaged = (await get("/run/checkpoint.safetensors")).slice();
 damaged[damaged.length - 5] ^= 1;
-worker.postMessage({ put: "/damaged.safetensors", content: damaged });
+put("/damaged.safetensors", damaged);
 await refused(client.request("load", { path: "/damaged.safetensors" }), "other", "damaged");
 await client.request("open", { paths: ["/in/set.npy"], config: [config], set: ["learning_rate=1e-5"] });
 await client.request("load", { path: "/run/checkpoint.safetensors" });
 await refused(client.request("train"), "other", "another run");
 
 console.log("all of the protocol");
-worker.terminate();
+end();
 Deno.exit(0);
