@@ -290,6 +290,10 @@ async function goOn(wait) {
   }
   page.run = meta ? new Run(program, wait.run, meta) : new Run(program, newName(page.source.name), null);
   page.run.from = wait.from;
+  // The same adapter gives the same bits.
+  const began = page.adapters.find((a) => meta?.adapter && a.Name === meta.adapter);
+  if (began) $("adapter").value = choiceOf(began);
+  else if (meta?.adapter) log(`This run began on ${meta.adapter}, which is not here: it goes on, though not to the same last digits.`);
   page.run.step = meta?.saved ?? wait.step;
   page.run.config = page.opened.config;
   page.step = page.run.step;
@@ -312,7 +316,7 @@ async function train() {
   page.run = run;
   run.release = release;
   if (!again) {
-    run.start(opened, source);
+    run.start(opened, source, adapterInfo()?.Name ?? "");
     curves.load(null);
     clearProbe();
     page.step = 0;
@@ -364,7 +368,7 @@ function trainEvent(e) {
   $("progress").value = e.stats.step;
   const rate = e.steps_per_second, left = e.seconds_left;
   page.rate = rate;
-  if (state() === "training") {
+  if (state() === "training" && !$("pause").disabled) {
     progressText(`Update ${e.stats.step.toLocaleString("en")} of ${e.total.toLocaleString("en")}${rate ? ` · ${rate < 1 ? `${figure(1 / rate)} seconds an update` : `${figure(rate)} updates a second`} · ${left > 0.5 ? `${duration(left)} left` : "nearly done"}` : ""}`);
   }
   document.title = `${Math.floor(100 * e.stats.step / e.total)} % · wgjepa`;
@@ -372,6 +376,22 @@ function trainEvent(e) {
 
 /** @param {string} text */
 function progressText(text) { $("progress-text").textContent = text; }
+
+async function pause() {
+  const pausing = state() === "training";
+  $("pause").disabled = true;
+  try {
+    if (pausing) progressText("Pausing after the update at hand…");
+    await request(pausing ? "pause" : "resume");
+    if (!running()) return; // ended meanwhile
+    enter(pausing ? "paused" : "training");
+    status(pausing ? "Paused." : "Training.");
+    if (pausing) progressText(`Paused at update ${page.step.toLocaleString("en")} of ${page.total.toLocaleString("en")}.`);
+  } finally {
+    $("pause").disabled = false;
+  }
+  if (pausing) await save(false);
+}
 
 /** @param {{step: number, total: number, stopped: boolean}} result */
 async function finish(result) {
@@ -557,26 +577,26 @@ function downloads(id, act) {
 async function hand(path, name) {
   const file = await get(path);
   download(name, file instanceof Blob ? file : new Blob([file]));
-  if (path.startsWith("/out/")) program.remove(path).catch(() => {});
+  if (path.startsWith("/out-")) program.remove(path).catch(() => {});
 }
 
 const stem = () => page.run?.name ?? "wgjepa";
 downloads("download-checkpoint", async () => {
-  await request("save", { path: "/out/checkpoint.safetensors" });
-  await hand("/out/checkpoint.safetensors", `${stem()}-checkpoint.safetensors`);
+  await request("save", { path: "/out-checkpoint.safetensors" });
+  await hand("/out-checkpoint.safetensors", `${stem()}-checkpoint.safetensors`);
 });
 downloads("download-weights", async () => {
-  await request("save", { path: "/out/weights.safetensors", weights: true });
-  await hand("/out/weights.safetensors", `${stem()}-weights.safetensors`);
+  await request("save", { path: "/out-weights.safetensors", weights: true });
+  await hand("/out-weights.safetensors", `${stem()}-weights.safetensors`);
 });
-const embed = (/** @type {(text: string) => void} */ words) => request("embed", { out: "/out/embeddings.npy", adapter: adapter() }, (e) => { if (e.event === "progress" && e.total) words(`Embedding ${e.done} of ${e.total}…`); });
+const embed = (/** @type {(text: string) => void} */ words) => request("embed", { out: "/out-embeddings.npy", adapter: adapter() }, (e) => { if (e.event === "progress" && e.total) words(`Embedding ${e.done} of ${e.total}…`); });
 downloads("download-npy", async (words) => {
   await embed(words);
-  await hand("/out/embeddings.npy", `${stem()}-embeddings.npy`);
+  await hand("/out-embeddings.npy", `${stem()}-embeddings.npy`);
 });
 downloads("download-csv", async (words) => {
   await embed(words);
-  const csv = await withFeatures(await get("/out/embeddings.npy"), await get("/out/embeddings.npy.csv"));
+  const csv = await withFeatures(await get("/out-embeddings.npy"), await get("/out-embeddings.npy.csv"));
   download(`${stem()}-embeddings.csv`, csv, "text/csv");
 });
 downloads("download-pictures", async () => download(`${stem()}.png`, await pictures(page.run?.title ?? "wgjepa", [...viewer.pictures(), ...curves.pictures()]), "image/png"));
@@ -631,19 +651,7 @@ function wire() {
   $("labels-choice").addEventListener("change", (e) => { page.source.labels = e.target.value; open(); });
   $("adapter").addEventListener("change", () => fit());
   $("train").addEventListener("click", train);
-  $("pause").addEventListener("click", async () => {
-    if (state() === "training") {
-      await request("pause");
-      enter("paused");
-      status("Paused.");
-      progressText(`Paused at update ${page.step.toLocaleString("en")} of ${page.total.toLocaleString("en")}.`);
-      await save(false);
-    } else {
-      await request("resume");
-      enter("training");
-      status("Training.");
-    }
-  });
+  $("pause").addEventListener("click", () => pause().catch((e) => log(plain(e), "bad")));
   $("stop").addEventListener("click", () => { status("Stopping…"); request("stop").catch((e) => log(plain(e), "bad")); });
   $("save").addEventListener("click", () => save(true));
   $("probe-now").addEventListener("click", () => probe(false));

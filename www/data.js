@@ -6,6 +6,9 @@ import { bare, bytes, count, plain, shape, spacing } from "./words.js";
 // Rows that are shown at first; thousands of them would slow the page.
 const first = 100;
 
+// Formats that say nothing of millimetres.
+const placeless = ["NPY", "NPZ", "PNG", "JPEG", "TIFF"];
+
 /** @typedef {{name: string, reason: string}} Refusal */
 
 /** @param {any} opened the result of the command open @param {{name: string, size: number, generated: boolean}} source */
@@ -30,7 +33,7 @@ function list(opened, rows) {
   const row = (/** @type {number} */ i) => el("tr", {},
     el("th", { scope: "row", title: names[i] }, names[i]),
     el("td", {}, shape(opened.sizes?.[i] ?? opened.size)),
-    ...(opened.spacings ? [el("td", {}, spacing(opened.spacings[i]))] : []),
+    ...(opened.spacings ? [el("td", {}, placeless.includes(opened.formats?.[i]) ? "–" : spacing(opened.spacings[i]))] : []),
     ...(labelled ? [el("td", {}, opened.classes?.[opened.labels[i]] ?? "–")] : []),
     ...(opened.split_of ? [el("td", {}, opened.split_of[i] || "–")] : []));
   const parts = [el("table", {},

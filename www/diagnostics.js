@@ -32,7 +32,7 @@ function clean(text) {
   // Long names first, so that none is left in part; what is too short is a word.
   const list = [...names].filter((n) => n.length > 2).sort((a, b) => b.length - a.length);
   for (const n of list) if (text.includes(n)) text = text.replaceAll(n, "(name)");
-  return text.replaceAll(/^(paths|labels)( = ).*$/gm, "$1$2(left out)");
+  return text.replaceAll(/^(paths|labels|splits|label_column|subject_column)( = ).*$/gm, "$1$2(left out)");
 }
 
 /** @param {{adapters: any, opened: any, estimate: any, state: string, step: number, total: number, error: string, storage: string}} about */
@@ -49,7 +49,7 @@ export function diagnostics(about) {
     "adapters:",
     JSON.stringify(about.adapters, null, 1),
     "",
-    `data: ${o ? `${o.samples} samples of ${o.size.join("×")}, ${o.channels} channels, splits ${JSON.stringify(o.splits)}, ${o.refused?.length ?? 0} refused` : "none"}`,
+    `data: ${o ? `${o.samples} samples of ${o.size.join("×")}, channels ${o.channels}, splits ${JSON.stringify(o.splits)}, ${o.refused?.length ?? 0} refused` : "none"}`,
     `estimate: ${about.estimate ? JSON.stringify(about.estimate) : "none"}`,
     about.error ? `\nerror:\n${clean(about.error)}` : "",
     "",

@@ -32,12 +32,12 @@ export class Run {
     this.from = ""; // the state to go on from
   }
 
-  /** @param {any} opened @param {any} source */
-  start(opened, source) {
+  /** @param {any} opened @param {any} source @param {string} adapter */
+  start(opened, source, adapter) {
     const { name, size, generated, paths, tables, labels } = source;
     this.config = opened.config;
     this.title = `${name}, ${new Date().toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}`;
-    this.meta = { title: this.title, created: Date.now(), source: { name, size, generated, paths, tables, labels }, fingerprint: opened.fingerprint, kept: false };
+    this.meta = { title: this.title, created: Date.now(), source: { name, size, generated, paths, tables, labels }, fingerprint: opened.fingerprint, adapter, kept: false };
   }
 
   // describe keeps what the page wants to know of the run.

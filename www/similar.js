@@ -4,7 +4,7 @@ import { $, el, say } from "./dom.js";
 import { count, plain } from "./words.js";
 import { middle } from "./viewer.js";
 
-const out = "/view/similar";
+const out = "/neighbour.bin";
 
 /** @param {{request: Function, get: Function, adapter: () => string, classes: () => string[]}} page @param {number} sample @param {string} name @param {(sample: number) => void} choose */
 export async function showSimilar(page, sample, name, choose) {

@@ -16,7 +16,7 @@ const planes3 = [
 ];
 const planes2 = [{ title: "Image", fixed: -1, u: 1, v: 0, up: false }];
 
-const out = "/view/sample";
+const out = "/sample.bin"; // in the program’s memory
 const draws = 32; // masks that a surprise map averages over
 
 const says = {
@@ -90,6 +90,7 @@ export class Viewer {
       if (turn !== this.turn) return;
       this.shown = { ...v, sample, bytes, spacing: this.data.spacings?.[sample] ?? this.data.spacing };
       this.layer = {};
+      this.problem = "";
       this.draw();
       await this.refresh(true);
     } catch (e) {
@@ -187,8 +188,8 @@ export class Viewer {
 
   draw() {
     const v = this.shown, tab = this.tab;
-    if (!v || tab === "3d") return;
     $("view-says").textContent = this.problem || says[tab];
+    if (!v || tab === "3d") return;
     const L = this.layer ?? {};
     /** @type {{title: string, cell: any, words: string}[]} */
     let rows = [{ title: "", cell: null, words: "" }];
