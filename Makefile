@@ -35,9 +35,10 @@ wasm: setup ## Build build/wasm/wgjepa.wasm, and install Deno (by npm) to run it
 	@scripts/wasm.sh --deno
 
 page: setup ## Build build/www: the page, for any static host (npm installs what it bundles)
-	@scripts/page.sh
+	@scripts/page.sh --small
 
-web: build page ## Build the page and serve it on localhost
+web: build ## Build the page and serve it on localhost
+	@scripts/page.sh
 	@bin/wgjepa web
 
 setup: ## Install what is missing: compiler, Vulkan, Go

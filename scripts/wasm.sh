@@ -1,29 +1,31 @@
 #!/usr/bin/env bash
-# Builds build/wasm: wgjepa.wasm for browsers and edge runtimes, checks.wasm
-# that can also test and measure itself, and Go's half of the runtime. Prints the first one's size, and with --what, what is in it.
+# Builds build/wasm: wgjepa.wasm for browsers and edge runtimes, checks.wasm, which
+# can also test and measure itself, and Go's half of the runtime. Prints the size
+# of wgjepa.wasm, and with --what, what is in it.
+# With --small, Binaryen makes wgjepa.wasm a seventh smaller, which takes minutes
+# and needs npm and Node; without those it says so and goes on.
 # With --deno it also installs the pinned Deno into wasm/node_modules.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 need_go
 cd "$root"
 
-what='' deno=''
+what='' deno='' small=''
 for arg in "$@"; do
 	case $arg in
 	--what) what=yes ;;
 	--deno) deno=yes ;;
+	--small) small=yes ;;
 	*)
-		echo "usage: scripts/wasm.sh [--deno] [--what]" >&2
+		echo "usage: scripts/wasm.sh [--deno] [--small] [--what]" >&2
 		exit 2
 		;;
 	esac
 done
 
-if [ -n "$deno" ]; then
-	# Not npm ci: the lock file knows only platforms that it was written on. It
-	# holds for those; elsewhere package.json names the exact version.
-	(cd wasm && npm install --no-save --no-audit --no-fund --loglevel=error)
-fi
+# Not npm ci: it begins by removing a Deno that may be at work.
+install_packages() { (cd wasm && npm install --no-save --no-audit --no-fund --loglevel=error); }
+[ -z "$deno" ] || install_packages
 
 out=build/wasm
 mkdir -p "$out"
@@ -37,6 +39,29 @@ for file in "$out/wgjepa.wasm" "$out/checks.wasm"; do
 	go run ./wasm/internal/shrink "$file"
 done
 cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/"
+
+# optimise rewrites a file by Binaryen. What came of it is kept for the next time.
+optimise() {
+	local binaryen=wasm/node_modules/.bin/wasm-opt kept
+	kept=$out/small/$(cat "$1" wasm/package.json scripts/wasm.sh | sha256sum | cut -d' ' -f1)
+	if [ ! -f "$kept" ]; then
+		if [ ! -x "$binaryen" ]; then
+			if ! command -v npm >/dev/null || ! install_packages; then
+				return 1
+			fi
+		fi
+		rm -rf "$out/small"
+		mkdir "$out/small"
+		# What Go's code needs; memory below 4096 is never addressed (its nil pointers).
+		"$binaryen" --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
+			--low-memory-unused -Oz "$1" -o "$kept.new" || return 1
+		mv "$kept.new" "$kept"
+	fi
+	cp "$kept" "$1"
+}
+if [ -n "$small" ] && ! optimise "$out/wgjepa.wasm"; then
+	echo "wgjepa.wasm is not optimised: npm and Node are needed for it (Debian: apt-get install npm)" >&2
+fi
 
 raw=$(wc -c <"$out/wgjepa.wasm")
 packed=$(gzip -9 -c "$out/wgjepa.wasm" | wc -c)
