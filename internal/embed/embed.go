@@ -50,6 +50,7 @@ type Options struct {
 	Tokens  bool    // patch features are wanted
 	Window  bool    // slide over samples of any size
 	Overlap float64 // of neighbouring windows along each axis, 0 to below 1
+	Measure bool    // compute some batches twice, for Stats.Alone
 }
 
 // Stream embeds the samples of a data set.
@@ -59,15 +60,27 @@ type Stream struct {
 	encoder Encoder
 	vit     model.ViT
 	stats   Stats
+	loading atomic.Int32 // jobs that are being read
 }
 
 // Stats says where the time of [Stream.Run] went.
 type Stats struct {
-	Samples, Windows int // that were computed
-	Elapsed          time.Duration
-	Waited           time.Duration // for samples to be read
-	Computed         time.Duration // by the encoder
+	Samples int           // that were read
+	Inputs  int           // of the encoder: samples, or windows
+	Elapsed time.Duration //
+	Waited  time.Duration // for samples to be read
+
+	// Of batches that were computed again while nothing was read, spread over the run so that
+	// what else the machine does slows both alike; not part of the above.
+	AloneInputs int
+	Alone       time.Duration // by the encoder
 }
+
+// Rate is inputs a second.
+func (s Stats) Rate() float64 { return float64(s.Inputs) / max(s.Elapsed.Seconds(), 1e-9) }
+
+// AloneRate is inputs a second of the encoder alone.
+func (s Stats) AloneRate() float64 { return float64(s.AloneInputs) / max(s.Alone.Seconds(), 1e-9) }
 
 // New prepares to embed ds with an encoder of this configuration.
 func New(ds data.Dataset, encoder Encoder, vit model.ViT, o Options) (*Stream, error) {
@@ -147,11 +160,15 @@ func (s *Stream) Run(ctx context.Context, first int, use func(Sample) error) (er
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	defer cancel()
-	start := time.Now()
-	defer func() { s.stats.Elapsed += time.Since(start) }()
+	start, paused := time.Now(), time.Duration(0)
+	defer func() { s.stats.Elapsed += time.Since(start) - paused }()
 	queue, free := s.read(ctx, first, &readers)
 	work := s.work()
-	for j := range queue {
+	for batch := 0; ; batch++ {
+		j, ok := <-queue
+		if !ok {
+			return ctx.Err()
+		}
 		began := time.Now()
 		select {
 		case <-j.ready:
@@ -161,6 +178,13 @@ func (s *Stream) Run(ctx context.Context, first int, use func(Sample) error) (er
 		s.stats.Waited += time.Since(began)
 		if err := work.compute(ctx, j); err != nil {
 			return err
+		}
+		if s.Measure && batch%measureEvery == measureEvery/2 {
+			began := time.Now()
+			if err := work.alone(ctx, j); err != nil {
+				return err
+			}
+			paused += time.Since(began)
 		}
 		for k := range j.n {
 			if j.first+k < first {
@@ -175,7 +199,24 @@ func (s *Stream) Run(ctx context.Context, first int, use func(Sample) error) (er
 			return ctx.Err()
 		}
 	}
-	return ctx.Err()
+}
+
+// measureEvery is the batches between two that are computed twice.
+const measureEvery = 8
+
+// alone computes a job again when all that could be read ahead has been.
+func (w *work) alone(ctx context.Context, j *job) error {
+	for w.loading.Load() > 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	before := w.stats
+	w.forward, w.stats.Inputs = 0, 0
+	err := w.compute(ctx, j)
+	alone, inputs := w.forward, w.stats.Inputs
+	w.stats = before
+	w.stats.Alone += alone
+	w.stats.AloneInputs += inputs
+	return err
 }
 
 // read starts to read jobs in order; each is ready when its channel is closed.
@@ -199,9 +240,11 @@ func (s *Stream) read(ctx context.Context, first int, readers *sync.WaitGroup) (
 				return
 			}
 			j.first, j.n, j.ready = at, min(size, s.ds.Len()-at), make(chan struct{})
+			s.loading.Add(1)
 			jobs <- j
 			readers.Go(func() {
 				s.load(ctx, j)
+				s.loading.Add(-1)
 				close(j.ready)
 			})
 		}
@@ -255,6 +298,24 @@ type work struct {
 	grid               patchmap.Grid
 	x                  []float32 // windows
 	windowTokens       []float32
+	forward            time.Duration // of the encoder's calls
+}
+
+// tokensOf calls the encoder, and counts.
+func (w *work) tokensOf(x []float32, n int, dst []float32) error {
+	began := time.Now()
+	err := w.encoder.Tokens(x, n, dst)
+	w.forward += time.Since(began)
+	w.stats.Inputs += n
+	return err
+}
+
+func (w *work) pooledOf(x []float32, n int, dst []float32) error {
+	began := time.Now()
+	err := w.encoder.Pooled(x, n, dst)
+	w.forward += time.Since(began)
+	w.stats.Inputs += n
+	return err
 }
 
 func (s *Stream) work() *work {
@@ -273,8 +334,6 @@ func (s *Stream) wholeGrid() patchmap.Grid { return patchmap.Whole(s.vit.ImgSize
 
 // compute fills the features of a job.
 func (w *work) compute(ctx context.Context, j *job) error {
-	began := time.Now()
-	defer func() { w.stats.Computed += time.Since(began) }()
 	w.stats.Samples += j.n
 	switch {
 	case w.Window && j.errs[0] != nil:
@@ -282,9 +341,9 @@ func (w *work) compute(ctx context.Context, j *job) error {
 	case w.Window:
 		return w.slide(ctx, j)
 	case w.tokens == nil:
-		return w.encoder.Pooled(j.x, j.n, w.embeddings)
+		return w.pooledOf(j.x, j.n, w.embeddings)
 	}
-	if err := w.encoder.Tokens(j.x, j.n, w.tokens); err != nil {
+	if err := w.tokensOf(j.x, j.n, w.tokens); err != nil {
 		return err
 	}
 	P, D := w.vit.Patches(), w.Dim()

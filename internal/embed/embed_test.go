@@ -163,6 +163,7 @@ func TestRun(t *testing.T) {
 		for _, o := range []Options{{}, {Std: true}, {Tokens: true}, {Tokens: true, Std: true}} {
 			o.Batch = batch
 			ds := &generated{n: 23, size: []int{4, 6}, bad: map[int]bool{0: true, 9: true, 22: true}}
+			o.Measure = true
 			s, err := New(ds, newSums(vit), vit, o)
 			require.NoError(t, err)
 			at := 0
@@ -197,7 +198,14 @@ func TestRun(t *testing.T) {
 				return nil
 			}))
 			require.Equal(t, 23, at)
-			require.Equal(t, 23, s.Stats().Samples)
+			stats := s.Stats()
+			require.Equal(t, 23, stats.Samples)
+			require.Equal(t, 23, stats.Inputs)
+			require.Positive(t, stats.Rate())
+			if batches := (23 + batch - 1) / batch; batches > measureEvery/2 {
+				require.Equal(t, (batches+measureEvery/2-1)/measureEvery*batch, stats.AloneInputs)
+				require.Positive(t, stats.AloneRate())
+			}
 		}
 	}
 }
@@ -490,7 +498,7 @@ func TestWindows(t *testing.T) {
 				return nil
 			}))
 			require.Equal(t, len(ds.sizes), at)
-			require.GreaterOrEqual(t, s.Stats().Windows, at)
+			require.GreaterOrEqual(t, s.Stats().Inputs, at)
 		}
 	}
 }

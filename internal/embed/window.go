@@ -172,13 +172,12 @@ func (w *work) slide(ctx context.Context, j *job) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.encoder.Tokens(w.x[:len(pending)*n], len(pending), w.windowTokens); err != nil {
+		if err := w.tokensOf(w.x[:len(pending)*n], len(pending), w.windowTokens); err != nil {
 			return err
 		}
 		for i, at := range pending {
 			wins.add(w.tokens, w.windowTokens[i*P*D:(i+1)*P*D], D, at)
 		}
-		w.stats.Windows += len(pending)
 		pending = pending[:0]
 		return nil
 	}

@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -270,7 +268,7 @@ func (e *embedding) run() (err error) {
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process
 	e.stream, err = embed.New(e.ds, e.features, e.features.Config, embed.Options{
-		Batch: e.o.batch, Std: e.conf.Probe.Pooling == "mean+std" && !e.o.patches, Tokens: e.o.patches || e.o.maps.dir != "", Window: e.o.window, Overlap: e.o.overlap,
+		Batch: e.o.batch, Std: e.conf.Probe.Pooling == "mean+std" && !e.o.patches, Tokens: e.o.patches || e.o.maps.dir != "", Window: e.o.window, Overlap: e.o.overlap, Measure: e.o.stats,
 	})
 	if err != nil {
 		return err
@@ -394,51 +392,24 @@ func (e *embedding) report(samples, width int, skipped []embed.Skipped) error {
 		text += fmt.Sprintf("\n%s: feature maps of %d channels", e.o.maps.dir, e.maps.channels())
 	}
 	if e.o.stats {
-		alone, err := e.forwardRate()
-		if err != nil {
-			return err
-		}
-		s := e.stream.Stats()
-		units, n := "samples", s.Samples
-		if e.o.window {
-			units, n = "windows", s.Windows
-		}
-		rate := float64(n) / max(s.Elapsed.Seconds(), 1e-9)
-		waited := s.Waited.Seconds() / max(s.Elapsed.Seconds(), 1e-9)
-		result["rate"], result["forward_rate"], result["waited"], result["units"] = rate, alone, waited, units
-		text += fmt.Sprintf("\n%.4g %s/s in all, %.4g/s by the encoder alone: %.1f %%; %.1f %% of the time spent waiting for samples", rate, units, alone, 100*rate/alone, 100*waited)
+		text += "\n" + e.rates(result)
 	}
 	e.c.result(result, "%s\n", text)
 	return nil
 }
 
-// forwardRate measures the encoder alone: samples a second, of noise.
-func (e *embedding) forwardRate() (float64, error) {
-	f := e.features
-	n := f.Config.InChans
-	for _, s := range f.Config.ImgSize {
-		n *= s
+// rates says where the time went.
+func (e *embedding) rates(result map[string]any) string {
+	s, units := e.stream.Stats(), "samples"
+	if e.o.window {
+		units = "windows"
 	}
-	r := rand.New(rand.NewPCG(1, 1))
-	x := make([]float32, e.o.batch*n)
-	for i := range x {
-		x[i] = float32(r.NormFloat64())
+	waited := s.Waited.Seconds() / max(s.Elapsed.Seconds(), 1e-9)
+	result["units"], result["rate"], result["waited"] = units, s.Rate(), waited
+	text := fmt.Sprintf("%.4g %s/s; %.1f %% of the time spent waiting for samples", s.Rate(), units, 100*waited)
+	if s.AloneInputs == 0 {
+		return text + "; too few batches to measure the encoder alone"
 	}
-	run := func() error { return f.Pooled(x, e.o.batch, make([]float32, e.o.batch*f.Config.EmbedDim)) }
-	if e.o.window || e.stream.Tokens || e.stream.Std {
-		tokens := make([]float32, e.o.batch*f.Config.Patches()*f.Config.EmbedDim)
-		run = func() error { return f.Tokens(x, e.o.batch, tokens) }
-	}
-	if err := run(); err != nil {
-		return 0, err
-	}
-	const least = 2 * time.Second
-	start, batches := time.Now(), 0
-	for time.Since(start) < least {
-		if err := run(); err != nil {
-			return 0, err
-		}
-		batches++
-	}
-	return float64(batches*e.o.batch) / time.Since(start).Seconds(), nil
+	result["forward_rate"] = s.AloneRate()
+	return text + fmt.Sprintf("; the encoder alone: %.4g/s, of which embedding reaches %.1f %%", s.AloneRate(), 100*s.Rate()/s.AloneRate())
 }
