@@ -153,6 +153,9 @@ const generated = () => begin({ paths: ["phantoms"], root: "", name: "Generated 
 async function begin(source) {
   page.source = source;
   if (!page.waitsFor) page.run = null;
+  page.fit = null;
+  $("messages").replaceChildren();
+  $("fit").textContent = "";
   page.trained = false;
   clearProbe();
   curves.load(null);

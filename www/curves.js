@@ -17,6 +17,9 @@ const kinds = [
     { label: "trained", colour: "trained", width: 2, points: true }, { label: "untrained", colour: "untrained", width: 2, points: true, dash: [5, 4] }] },
 ];
 
+// Updates are whole numbers.
+const steps = Array.from({ length: 9 }, (_, p) => [1, 2, 5].map((n) => n * 10 ** p)).flat();
+
 /** History is all that the charts show, as it is saved with a run. */
 export const emptyHistory = () => ({ loss: [[], [], []], lr: [[], []], std: [[], []], rankme: [[], [], []] });
 
@@ -44,7 +47,7 @@ export class Curves {
     const { loss, lr, std } = this.history, last = loss[2].length ? loss[2][loss[2].length - 1] : stats.loss;
     const since = loss[0].length ? stats.step - loss[0][loss[0].length - 1] : 1;
     if (since <= 0) return; // began anew from an earlier state: the curve is there already
-    const keep = Math.exp(-since / 20); // smoothed over about 20 updates
+    const keep = Math.exp(-since / Math.max(1, Math.min(20, stats.step / 4))); // smoothed over about 20 updates
     push(loss, stats.step, stats.loss, keep * last + (1 - keep) * stats.loss);
     push(lr, stats.step, stats.lr);
     push(std, stats.step, stats.feature_std);
@@ -58,6 +61,12 @@ export class Curves {
     if (steps.length && steps[steps.length - 1] >= step) return;
     push(this.history.rankme, step, health.rankme[0], health.rankme[1]);
     this.draw();
+  }
+
+  // range of the updates, the same for all.
+  range() {
+    const all = this.history.loss[0], last = all[all.length - 1] ?? 1;
+    return [Math.min(all[0] ?? 0, last - 1), last];
   }
 
   draw() {
@@ -103,10 +112,10 @@ export class Curves {
     };
     const plot = new uPlot({
       width: 300, height: 170, legend: { show: false }, padding: [8, 10, 0, 0],
-      cursor: { sync: { key: "updates" }, y: false, points: { size: 6 }, drag: { x: true, y: false } },
-      scales: { x: { time: false, range: (_, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) } },
+      cursor: { sync: { key: "updates" }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
+      scales: { x: { time: false, range: () => this.range() } },
       axes: [
-        { ...axis, size: 26, label: "update", space: 60 },
+        { ...axis, size: 26, label: "update", space: 60, incrs: steps },
         { ...axis, size: 50, space: 34, values: (_, ticks) => ticks.map(figure) },
       ],
       series: [{}, ...kind.series.map((s) => ({ label: s.label, stroke: colour(s.colour), width: s.width, dash: s.dash, points: { show: s.points ?? false, size: 6, fill: colour(s.colour) } }))],

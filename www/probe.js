@@ -5,7 +5,7 @@ import { count, plain } from "./words.js";
 
 /**
  * @typedef {{value: number|null, low: number|null, high: number|null}} Interval
- * @typedef {{metric: string, trained: Interval, untrained: Interval, difference: Interval, position_only?: Interval}} Score
+ * @typedef {{metric: string, trained: Interval, untrained: Interval, difference: Interval, intensities?: Interval, position_only?: Interval}} Score
  * @typedef {{task: string, classes?: string[], samples: number[], chosen: number[], scores: Score[], note?: string, regression?: boolean}} Task
  */
 
@@ -13,6 +13,7 @@ const questions = {
   class: "Which class is a sample?",
   dense: "Which label has a patch?",
   volume: "How large is what is labelled?",
+  number: "Which number belongs to a sample?",
 };
 
 const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(3)}`;
@@ -52,7 +53,8 @@ function sentence(t) {
 
 /** @param {Task} t */
 function table(t) {
-  const prior = t.scores.some((s) => s.position_only);
+  // What no encoder is needed for, where that was probed, too.
+  const beside = [["intensities", "Intensities alone"], ["position_only", "Position alone"]].filter(([k]) => t.scores.some((s) => s[k]));
   const units = t.task === "dense" ? "volumes" : "samples";
   const reach = Math.max(0.05, ...t.scores.flatMap((s) => [Math.abs(s.difference.low ?? 0), Math.abs(s.difference.high ?? 0)]));
   const head = (/** @type {string} */ text, columns = 1) => el("th", { scope: "col", colspan: columns }, text);
@@ -60,12 +62,12 @@ function table(t) {
   return el("div", {}, el("h3", {}, title), el("p", { class: `verdict v${verdict(decisive(t).difference)}` }, sentence(t)), el("p", { class: "hint" }, about), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title },
     el("table", { class: "figures" },
       el("caption", { class: "visually-hidden" }, `${title} Trained beside untrained; ${about}`),
-      el("thead", {}, el("tr", {}, el("td"), head("Trained"), head("Untrained"), head("Trained − untrained", 2), ...(prior ? [head("Position only")] : []))),
+      el("thead", {}, el("tr", {}, el("td"), head("Trained"), head("Untrained"), head("Trained − untrained", 2), ...beside.map(([, text]) => head(text)))),
       el("tbody", {}, ...t.scores.map((s) => el("tr", {},
         el("th", { scope: "row" }, s.metric),
         el("td", {}, ...interval(s.trained)), el("td", {}, ...interval(s.untrained)),
         el("td", {}, ...interval(s.difference, true, verdict(s.difference) !== 0)), el("td", {}, whisker(s.difference, reach)),
-        ...(prior ? [el("td", {}, ...(s.position_only ? interval(s.position_only) : [""]))] : [])))))));
+        ...beside.map(([k]) => el("td", {}, ...(s[k] ? interval(s[k]) : [""])))))))));
 }
 
 // decisive is the score that answers a task's question.

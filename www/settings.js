@@ -149,7 +149,7 @@ export class Settings {
     if (this.text != null) return;
     const size = sizes.find((s) => s.value === (generated || software ? "tiny" : "small"));
     if (!this.over.has("encoder.depth")) for (const [k, v] of this.sizeKeys(size)) this.over.set(k, v);
-    if (this.over.has("max_epochs") || !this.recommended()) return;
+    if (training === 0 || this.over.has("max_epochs") || !this.recommended()) return;
     const batch = Math.max(2, Math.min(16, training)), epochs = generated ? 8 : Math.max(2, Math.min(300, Math.ceil(600 * batch / Math.max(training, 1))));
     const keys = [["batch_size", batch], ["max_epochs", epochs], ["max_steps", 0], ["warmup_epochs", epochs / 10]];
     for (const [k, v] of keys) this.over.set(k, v);

@@ -1,7 +1,7 @@
 // three.js: a sample in three dimensions, by NiiVue. Loaded only when wanted.
 
 import { NVImage, Niivue } from "@niivue/niivue";
-import { dark, el } from "./dom.js";
+import { el } from "./dom.js";
 
 export class Three {
   constructor() {
@@ -13,10 +13,10 @@ export class Three {
   async show(stage, v) {
     stage.replaceChildren(el("div", { class: "three-box" }, this.canvas));
     if (!this.view) {
-      this.view = new Niivue({ backColor: back(), show3Dcrosshair: false, isOrientCube: true, dragAndDropEnabled: false, logLevel: "error" });
+      // Dark in both colour schemes, as the slices are.
+      this.view = new Niivue({ backColor: [0.03, 0.04, 0.04, 1], clipPlaneColor: [1, 1, 1, 0], show3Dcrosshair: false, isOrientCube: true, dragAndDropEnabled: false, logLevel: "error" });
       await this.view.attachToCanvas(this.canvas);
       this.view.setSliceType(this.view.sliceTypeRender);
-      dark.addEventListener("change", () => { this.view.opts.backColor = back(); this.view.drawScene(); });
       this.canvas.addEventListener("keydown", (e) => this.turn(e));
     }
     for (const old of [...this.view.volumes]) this.view.removeVolume(old);
@@ -35,8 +35,6 @@ export class Three {
     this.view.setRenderAzimuthElevation(renderAzimuth + by[0], renderElevation + by[1]);
   }
 }
-
-const back = () => (dark.matches ? [0.075, 0.09, 0.095, 1] : [0.94, 0.95, 0.94, 1]);
 
 // image is a NIfTI file of the sample, x fastest as that format has it.
 /** @param {any} v */

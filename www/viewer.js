@@ -23,7 +23,7 @@ const says = {
   masks: "What training hides: from the context alone the predictor has to say what the encoder sees in the targets. Every step draws others.",
   features: "The first three principal components of each patch’s features as colours: alike colours, alike features. Before training beside after.",
   surprise: `How far off the predictor is where a patch was a target, over ${draws} masks.`,
-  "3d": "",
+  "3d": "The sample as the encoder sees it. Drag or use the arrow keys to turn it, scroll to move the cutting plane.",
 };
 
 export class Viewer {
@@ -102,6 +102,7 @@ export class Viewer {
   /** @param {string} tab */
   choose(tab) {
     this.tab = tab;
+    this.problem = "";
     for (const t of Object.keys(says)) {
       const b = $(`view-${t}`);
       b.setAttribute("aria-selected", String(t === tab));
@@ -174,21 +175,24 @@ export class Viewer {
 
   async volume() {
     if (this.tab !== "3d" || !this.shown) return false;
-    $("view-says").textContent = "Loading the 3-D viewer…";
+    this.problem = "Loading the 3-D viewer…";
+    this.draw();
     try {
       const { Three } = await import("./three.js");
       this.three ??= new Three();
       await this.three.show($("view-stage"), this.shown);
-      $("view-says").textContent = "Drag to turn, scroll to come nearer, right-drag to move the cutting plane. The sample as the encoder sees it.";
+      this.problem = "";
     } catch (e) {
-      $("view-says").textContent = `The 3-D viewer cannot run here: ${plain(e)} The slices show the same volume.`;
+      this.problem = `The 3-D viewer cannot run here: ${plain(e)} The slices show the same volume.`;
     }
+    if (this.tab === "3d") this.draw();
     return true;
   }
 
   draw() {
     const v = this.shown, tab = this.tab;
     $("view-says").textContent = this.problem || says[tab];
+    if (tab === "3d") $("view-legend").replaceChildren();
     if (!v || tab === "3d") return;
     const L = this.layer ?? {};
     /** @type {{title: string, cell: any, words: string}[]} */
