@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/csv"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -74,9 +75,8 @@ func npy(values []float32, rows, cols int) []byte {
 	header += "\n"
 	b := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), byte(len(header)>>8))
 	b = append(b, header...)
-	b, err := binary.Append(b, binary.LittleEndian, values)
-	if err != nil {
-		panic(err) // a slice of float32 has a fixed size
+	for _, v := range values { // binary.Append would bring its reflection along
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 	}
 	return b
 }
