@@ -144,22 +144,22 @@ func (l *labelledLoader) LabelledBatch(step int, b *jepa.Batch) error {
 	return nil
 }
 
-// pooledOf computes the pooled features of samples.
-func (s *supervised) pooledOf(f *jepa.Features, ids []int) (probe.Matrix, error) {
+// Pooled computes the pooled features of samples.
+func Pooled(ds data.Dataset, f *jepa.Features, ids []int) (probe.Matrix, error) {
 	D := f.Config.EmbedDim
 	m := probe.Matrix{Rows: len(ids), Cols: D, Data: make([]float32, len(ids)*D)}
-	return m, s.batches(ids, f.Batch, func(x []float32, from, n int) error {
+	return m, batches(ds, ids, f.Batch, func(x []float32, from, n int) error {
 		return f.Pooled(x, n, m.Data[from*D:(from+n)*D])
 	})
 }
 
 // batches reads samples, batch after batch.
-func (s *supervised) batches(ids []int, batch int, use func(x []float32, from, n int) error) error {
-	size := sampleLen(s.ds)
+func batches(ds data.Dataset, ids []int, batch int, use func(x []float32, from, n int) error) error {
+	size := sampleLen(ds)
 	x := make([]float32, batch*size)
 	for from := 0; from < len(ids); from += batch {
 		n := min(batch, len(ids)-from)
-		if err := ReadSamples(s.ds, ids[from:from+n], x[:n*size]); err != nil {
+		if err := ReadSamples(ds, ids[from:from+n], x[:n*size]); err != nil {
 			return err
 		}
 		if err := use(x[:n*size], from, n); err != nil {
@@ -180,7 +180,7 @@ func sampleLen(ds data.Dataset) int {
 // outputs of the network for samples, (n, K).
 func (s *supervised) outputs(t *jepa.Finetuner, ids []int) ([]float32, error) {
 	y := make([]float32, len(ids)*t.Outputs)
-	return y, s.batches(ids, t.Config.BatchSize, func(x []float32, from, n int) error {
+	return y, batches(s.ds, ids, t.Config.BatchSize, func(x []float32, from, n int) error {
 		return t.Predict(x, n, y[from*t.Outputs:])
 	})
 }
@@ -227,7 +227,7 @@ func softmax(y []float32) []float64 {
 func (s *supervised) frozen(f *jepa.Features, c *config.Config) (weight, bias []float64, err error) {
 	var x [3]probe.Matrix
 	for _, k := range []int{train, val} {
-		if x[k], err = s.pooledOf(f, s.ids[k]); err != nil {
+		if x[k], err = Pooled(s.ds, f, s.ids[k]); err != nil {
 			return nil, nil, err
 		}
 	}

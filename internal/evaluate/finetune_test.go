@@ -42,11 +42,11 @@ func TestFinetuneBeginsAsTheProbe(t *testing.T) {
 		require.NoError(t, tuner.SetHead(w, b))
 		y, err := s.outputs(tuner, s.ids[test])
 		require.NoError(t, err)
-		x, err := s.pooledOf(f, s.ids[test])
+		x, err := Pooled(ds, f, s.ids[test])
 		require.NoError(t, err)
 		var sets [2]probe.Set
 		for i, k := range []int{train, val} {
-			x, err := s.pooledOf(f, s.ids[k])
+			x, err := Pooled(ds, f, s.ids[k])
 			require.NoError(t, err)
 			sets[i] = probe.Set{X: x, Y: s.class[k]}
 		}

@@ -75,7 +75,7 @@ Vulkan driver where there is none.`,
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print results, warnings and errors only")
 	flags.BoolVar(&c.json, "json", false, "print results as JSON, one object a line")
 	for _, add := range []func(*console) *cobra.Command{
-		trainCommand, probeCommand, finetuneCommand, labelCommand, embedCommand, predictCommand, inspectCommand, exportCommand, demoCommand, masksCommand, previewCommand, verifyCommand, benchCommand, doctorCommand, phantomsCommand, fetchCommand, splitCommand, configCommand, webCommand, versionCommand,
+		trainCommand, probeCommand, reportCommand, finetuneCommand, labelCommand, embedCommand, predictCommand, inspectCommand, exportCommand, demoCommand, masksCommand, previewCommand, verifyCommand, benchCommand, doctorCommand, phantomsCommand, fetchCommand, splitCommand, configCommand, webCommand, versionCommand,
 	} {
 		cmd := add(c)
 		if args := cmd.Args; args != nil {

@@ -32,9 +32,18 @@ func writePNG(path string, m image.Image) error {
 
 // drawCurves draws the metrics file.
 func (t *training) drawCurves() error {
-	list, err := t.folder.readMetrics()
+	m, err := curvesPicture(t.folder)
 	if err != nil {
 		return err
+	}
+	return writePNG(t.folder.path(curvesFile), m)
+}
+
+// curvesPicture draws the metrics file of a run.
+func curvesPicture(folder runFolder) (image.Image, error) {
+	list, err := folder.readMetrics()
+	if err != nil {
+		return nil, err
 	}
 	var loss, validation, lr, momentum, std, norm, rank, pooled picture.Series
 	add := func(s *picture.Series, step int, v float64) {
@@ -57,7 +66,7 @@ func (t *training) drawCurves() error {
 		}
 	}
 	loss.Name, validation.Name, std.Name, pooled.Name = "training", "validation", "of patches", "of held-out samples"
-	m, err := picture.Curves("update", []picture.Panel{
+	return picture.Curves("update", []picture.Panel{
 		{Title: "loss (smooth L1)", Series: []picture.Series{loss, validation}},
 		{Title: "deviation of features", Series: []picture.Series{std, pooled}},
 		{Title: "RankMe of held-out samples", Series: []picture.Series{rank}},
@@ -65,10 +74,6 @@ func (t *training) drawCurves() error {
 		{Title: "learning rate", Series: []picture.Series{lr}},
 		{Title: "momentum of the target encoder", Series: []picture.Series{momentum}},
 	})
-	if err != nil {
-		return err
-	}
-	return writePNG(t.folder.path(curvesFile), m)
 }
 
 // drawMasks draws the masks of the first step.

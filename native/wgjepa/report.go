@@ -1,0 +1,426 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wgjepa/checkpoint"
+	"wgjepa/data"
+	"wgjepa/gpu"
+	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
+	"wgjepa/internal/picture"
+	"wgjepa/internal/report"
+	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
+)
+
+const reportFile = "report.html"
+
+// reportMap is the most samples of the map of embeddings, reportQueries how many
+// are shown beside their reportNearest nearest.
+const (
+	reportMap     = 1500
+	reportQueries = 4
+	reportNearest = 5
+	reportDraws   = 48 // of masks, for the map of errors
+)
+
+// reportShares are those of the label-fraction curve, where the configuration
+// has none.
+var reportShares = []float64{0.01, 0.05, 0.1, 0.25, 1}
+
+func reportCommand(c *console) *cobra.Command {
+	out, overwrite := "", false
+	var flags *configFlags
+	cmd := &cobra.Command{
+		Use:   "report RUN [DATA…]",
+		Short: "Write what a run learnt as one HTML page",
+		Long: `Writes one page that opens without a network: what probes of the frozen features find
+beside the untrained encoder, with ever fewer labels; the curves of training; principal
+components of patch features; the masks; a map of the embeddings; the nearest scans of
+some; where the predictor errs; the data and the configuration. It shows scans and the
+names of files: think before you pass it on.`,
+		Example: `  wgjepa report runs/scans
+  wgjepa report runs/scans labelled/ --out labelled.html`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if out == "" {
+				folder := args[0]
+				if s, err := os.Stat(folder); err == nil && !s.IsDir() {
+					folder = filepath.Dir(folder)
+				}
+				out, overwrite = filepath.Join(folder, reportFile), true
+			}
+			if _, err := os.Stat(out); err == nil && !overwrite {
+				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
+			}
+			return writeReport(c, flags, args[0], args[1:], out)
+		},
+	}
+	flags = dataFlags(cmd)
+	probeFlags(cmd, flags)
+	f := cmd.Flags()
+	f.StringVarP(&out, "out", "o", "", "the page (default report.html in the folder of the run)")
+	f.BoolVar(&overwrite, "overwrite", false, "replace the page that --out names")
+	return cmd
+}
+
+// writeReport runs the command.
+func writeReport(c *console, flags *configFlags, run string, paths []string, out string) error {
+	file, conf, err := openRun(flags, run)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := setPaths(&conf, paths); err != nil {
+		return err
+	}
+	d, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	ds, err := openData(c, &conf)
+	if err != nil {
+		return err
+	}
+	if err := fitsRun(ds, file); err != nil {
+		return err
+	}
+	if len(conf.Probe.Curve) == 0 {
+		conf.Probe.Curve = reportShares
+	}
+	r := &reporter{c: c, d: d, ds: ds, conf: &conf, file: file, run: run}
+	if err := r.collect(); err != nil {
+		return err
+	}
+	var page bytes.Buffer
+	if err := r.page.Write(&page); err != nil {
+		return err
+	}
+	if err := runFolder(filepath.Dir(out)).write(filepath.Base(out), page.Bytes()); err != nil {
+		return err
+	}
+	c.result(map[string]any{"file": out, "bytes": page.Len()}, "%s: %s\n", out, bytesText(uint64(page.Len())))
+	return nil
+}
+
+// reporter collects a page.
+type reporter struct {
+	c    *console
+	d    *gpu.Device
+	ds   data.Dataset
+	conf *config.Config
+	file *checkpoint.File
+	run  string
+	page report.Report
+}
+
+func (r *reporter) trained(batch int) evaluate.Encoder {
+	encoder := jepa.ContextEncoder
+	if r.conf.Probe.Encoder == "target" {
+		encoder = jepa.TargetEncoder
+	}
+	return lend(r.d, func() (*jepa.Features, error) { return jepa.LoadFeatures(r.d, r.file, encoder, batch) })
+}
+
+func (r *reporter) untrained(batch int) evaluate.Encoder {
+	return lend(r.d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(r.d, r.conf.Config, batch) })
+}
+
+// collect makes every section. One that fails says why in its place; only if
+// all do is the report an error.
+func (r *reporter) collect() error {
+	r.facts()
+	var failed []error
+	sections := []struct {
+		title string
+		make  func(s *report.Section) error
+	}{
+		{"What the features hold", r.probes},
+		{"Training", r.curves},
+		{"Features of patches", r.features},
+		{"A map of the embeddings", r.embeddings},
+		{"Where the predictor errs", r.surprise},
+		{"Masks", r.masks},
+		{"Configuration", func(s *report.Section) error { s.Code = string(r.conf.TOML()); return nil }},
+	}
+	for _, section := range sections {
+		r.c.say("report: %s", strings.ToLower(section.title[:1])+section.title[1:])
+		s := report.Section{Title: section.title}
+		if err := section.make(&s); err != nil {
+			if r.d.Err() != nil {
+				return err
+			}
+			failed = append(failed, err)
+			r.c.warn("%s: %v", section.title, err)
+			s = report.Section{Title: section.title, Text: "Not shown: " + err.Error()}
+		}
+		r.page.Sections = append(r.page.Sections, s)
+	}
+	if len(failed) == len(sections)-1 {
+		return errors.Join(failed...)
+	}
+	return nil
+}
+
+func (r *reporter) facts() {
+	channels, size := r.ds.Shape()
+	v := r.conf.Encoder
+	name := filepath.Base(filepath.Clean(r.run))
+	r.page.Title = "wgjepa: " + name
+	r.page.Lead = "An encoder trained without labels, and what can be read from it."
+	steps := r.file.Metadata()["step"]
+	if n, err := strconv.Atoi(steps); err == nil {
+		steps = fmt.Sprint(n / r.conf.AccumulateGradBatches)
+	}
+	parts := ""
+	for _, s := range []string{"train", "val", "test"} {
+		parts += fmt.Sprintf(", %d %s", len(r.ds.Split(s)), s)
+	}
+	r.page.Facts = []report.Fact{
+		{Name: "data", Value: fmt.Sprintf("%d samples of %s, %d channels%s; fingerprint %s", r.ds.Len(), sizeText(size), channels, parts, r.ds.Fingerprint())},
+		{Name: "encoder", Value: fmt.Sprintf("Vision Transformer, width %d, %d blocks, %d heads, patches of %s", v.EmbedDim, v.Depth, v.NumHeads, sizeText(v.PatchSize))},
+		{Name: "training", Value: fmt.Sprintf("%s updates of %d samples, seed %d", steps, r.conf.BatchSize*r.conf.AccumulateGradBatches, r.conf.Seed)},
+		{Name: "computed on", Value: describe(r.d.Info())},
+	}
+}
+
+// probes are the tables of wgjepa probe and the label-fraction curve.
+func (r *reporter) probes(s *report.Section) error {
+	bar := r.c.bar("features", 1, 0)
+	defer bar.end()
+	result, err := evaluate.Run(r.ds, r.conf, r.trained(r.conf.BatchSize), r.untrained(r.conf.BatchSize), func(done, total int) error {
+		bar.set(done * 100 / total / 100)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.Text = "Frozen features are read out by the simplest models and judged on the test samples, with 95 % bootstrap intervals, beside the same encoder untrained and the intensities themselves. A * marks a difference whose interval does not hold 0."
+	best := ""
+	for _, t := range result.Tasks {
+		table := report.Table{Caption: fmt.Sprintf("%s: %d training, %d validation, %d test %s", t.Name, t.Units[0], t.Units[1], t.Units[2], map[bool]string{true: "volumes", false: "samples"}[t.Name == "dense"]), Columns: scoreColumns("", &t.Scores[0])}
+		if t.Note != "" {
+			table.Caption += "; " + t.Note
+		}
+		for _, score := range t.Scores {
+			table.Rows = append(table.Rows, scoreRow(score.Metric, &score))
+			if best == "" && score.Difference.Low > 0 {
+				best = fmt.Sprintf("On test samples it is better than the untrained encoder: %s (%s) %.3f, untrained %.3f.", score.Metric, t.Name, score.Trained.Value, score.Untrained.Value)
+			}
+		}
+		s.Tables = append(s.Tables, table)
+	}
+	if best == "" && len(result.Tasks) > 0 {
+		best = "On test samples it cannot be told from the untrained encoder, or is worse."
+	}
+	if best != "" {
+		r.page.Lead = best
+	}
+	for _, n := range result.Notes {
+		s.Text += " Note: " + n + "."
+	}
+	if len(result.Curve) == 0 {
+		return nil
+	}
+	for i, score := range result.Curve[0].Scores {
+		lines := []report.Line{{Name: "trained"}, {Name: "untrained"}, {Name: "intensities"}}
+		for _, p := range result.Curve {
+			for k, in := range []*evaluate.Interval{&p.Scores[i].Trained, &p.Scores[i].Untrained, p.Scores[i].Intensities} {
+				if in == nil {
+					continue
+				}
+				l := &lines[k]
+				l.X, l.Y, l.Low, l.High = append(l.X, float64(p.Samples)), append(l.Y, in.Value), append(l.Low, in.Low), append(l.High, in.High)
+			}
+		}
+		lines = slices.DeleteFunc(lines, func(l report.Line) bool { return len(l.X) == 0 })
+		s.Charts = append(s.Charts, report.Lines(score.Metric+" by the number of labels", "labelled training samples", score.Metric, lines))
+	}
+	return nil
+}
+
+func (r *reporter) curves(s *report.Section) error {
+	folder := r.run
+	if i, err := os.Stat(folder); err == nil && !i.IsDir() {
+		folder = filepath.Dir(folder)
+	}
+	m, err := curvesPicture(runFolder(folder))
+	if err != nil {
+		return err
+	}
+	s.Pictures = []report.Picture{{Image: m, Alt: "Curves of training: loss, deviation of features, RankMe, gradient norm, learning rate, momentum", Caption: "Figures over the updates."}}
+	return nil
+}
+
+func (r *reporter) features(s *report.Section) error {
+	return r.untrained(1)(func(untrained *jepa.Features) error {
+		return r.trained(1)(func(trained *jepa.Features) error {
+			m, err := featurePicture(r.ds, r.conf, untrained, trained)
+			if err != nil {
+				return err
+			}
+			s.Pictures = []report.Picture{{Image: m, Alt: "Slices of samples beside the colours of their patches, untrained and trained", Caption: "Patches of like colour have like features."}}
+			return nil
+		})
+	})
+}
+
+func (r *reporter) masks(s *report.Section) error {
+	m, err := maskPicture(r.ds, r.conf, 0)
+	if err != nil {
+		return err
+	}
+	s.Pictures = []report.Picture{{Image: m, Alt: "Slices of training samples, what the context encoder sees and the blocks that are predicted", Caption: "What training sees and predicts of the first training samples in its first step."}}
+	return nil
+}
+
+// embeddings is the map of held-out samples first, and the nearest of some.
+func (r *reporter) embeddings(s *report.Section) error {
+	var ids []int
+	for _, split := range []string{"test", "val", "train"} {
+		ids = append(ids, r.ds.Split(split)...)
+	}
+	ids = ids[:min(len(ids), reportMap)]
+	if len(ids) < 3 {
+		return errors.New("there are fewer than three samples")
+	}
+	var x probe.Matrix
+	if err := r.trained(r.conf.BatchSize)(func(f *jepa.Features) (err error) {
+		x, err = evaluate.Pooled(r.ds, f, ids)
+		return err
+	}); err != nil {
+		return err
+	}
+	components, err := probe.PCA(x, 2)
+	if err != nil {
+		return err
+	}
+	plane := components.Transform(x)
+	total := 0.0
+	for j := range x.Cols {
+		for i := range x.Rows {
+			d := float64(x.Row(i)[j]) - components.Mean[j]
+			total += d * d / float64(max(1, x.Rows-1))
+		}
+	}
+	var points []report.Point
+	for i, id := range ids {
+		p := report.Point{X: float64(plane.Row(i)[0]), Y: float64(plane.Row(i)[1]), Group: -1, Name: r.ds.Name(id)}
+		if k, ok := r.ds.Label(id); ok {
+			p.Group = k
+			p.Name += ": " + r.ds.Classes()[k]
+		}
+		points = append(points, p)
+	}
+	axis := func(k int) string {
+		return fmt.Sprintf("principal component %d (%.0f %% of the variance)", k+1, 100*components.Variance[k]/math.Max(total, 1e-30))
+	}
+	s.Text = fmt.Sprintf("The first two principal components of the pooled features of %d samples. Below, some samples and those whose features are nearest by the cosine.", len(ids))
+	s.Charts = append(s.Charts, report.Scatter("embeddings", axis(0), axis(1), r.ds.Classes(), points))
+	return r.nearest(s, ids, x)
+}
+
+func (r *reporter) nearest(s *report.Section, ids []int, x probe.Matrix) error {
+	norms := make([]float64, x.Rows)
+	dot := func(a, b int) float64 {
+		sum := 0.0
+		for j, v := range x.Row(a) {
+			sum += float64(v) * float64(x.Row(b)[j])
+		}
+		return sum
+	}
+	for i := range norms {
+		norms[i] = math.Sqrt(math.Max(dot(i, i), 1e-30))
+	}
+	thumbnail := func(i int, caption string) (report.Picture, error) {
+		m, err := sampleImage(r.ds, ids[i], r.conf.Encoder.Grid())
+		if err != nil {
+			return report.Picture{}, err
+		}
+		if k, ok := r.ds.Label(ids[i]); ok {
+			caption += ", " + r.ds.Classes()[k]
+		}
+		return report.Picture{Image: picture.Thumbnail(m), Alt: r.ds.Name(ids[i]), Caption: caption}, nil
+	}
+	queries := min(reportQueries, x.Rows)
+	for q := range queries {
+		at := q * x.Rows / queries
+		cosine := make([]float64, x.Rows)
+		var order []int
+		for i := range x.Rows {
+			cosine[i] = dot(at, i) / (norms[at] * norms[i])
+			if i != at {
+				order = append(order, i)
+			}
+		}
+		slices.SortStableFunc(order, func(a, b int) int {
+			switch {
+			case cosine[a] > cosine[b]:
+				return -1
+			case cosine[a] < cosine[b]:
+				return 1
+			}
+			return 0
+		})
+		row := report.Row{Text: r.ds.Name(ids[at])}
+		first, err := thumbnail(at, "itself")
+		if err != nil {
+			return err
+		}
+		row.Pictures = append(row.Pictures, first)
+		for _, i := range order[:min(reportNearest, len(order))] {
+			p, err := thumbnail(i, fmt.Sprintf("%s: %.3f", r.ds.Name(ids[i]), cosine[i]))
+			if err != nil {
+				return err
+			}
+			row.Pictures = append(row.Pictures, p)
+		}
+		s.Rows = append(s.Rows, row)
+	}
+	return nil
+}
+
+func (r *reporter) surprise(s *report.Section) (err error) {
+	ids := r.ds.Split("test")
+	if len(ids) == 0 {
+		ids = r.ds.Split("train")
+	}
+	var samples []picture.Surprised
+	r.d.Scope(func() {
+		var errors *jepa.Surprise
+		if errors, err = jepa.LoadSurprise(r.d, r.file); err != nil {
+			return
+		}
+		v := errors.Config.Encoder
+		for _, id := range ids[:min(len(ids), pictureSamples)] {
+			var m picture.Image
+			if m, err = sampleImage(r.ds, id, v.Grid()); err != nil {
+				return
+			}
+			values := make([]float32, v.Patches())
+			if err = errors.Patches(m.Values, reportDraws, values); err != nil {
+				return
+			}
+			samples = append(samples, picture.Surprised{Image: m, Errors: values})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	low, high := picture.ErrorScale(samples)
+	s.Text = "How wrong the predictor is about the features of each patch when that patch is hidden: what cannot be told from the rest of the sample."
+	s.Pictures = []report.Picture{{Image: picture.Surprise("", low, high, samples), Alt: "Slices of samples with the predictor's error over them", Caption: fmt.Sprintf("Mean smooth L1 error over %d draws of masks.", reportDraws)}}
+	return nil
+}
