@@ -67,53 +67,148 @@ func (g *grid) scale(slope, inter float64) {
 	}
 }
 
+// run is how many voxels along x, and along z, are decoded at a time: as many values as a
+// cache line holds.
+const run = 16
+
 // decode writes stored numbers as values (C, x, y, z), z fastest.
 func (g *grid) decode(dst []float32, raw []byte) {
 	o := g.order
+	if g.scalar == float32s && o == binary.LittleEndian && g.inner == 1 && g.slope == 0 {
+		g.decodeFloats(dst, raw)
+		return
+	}
+	stride := g.inner * g.scalar.size
+	// Each loop turns the first numbers of raw, stride bytes apart, into values.
+	var values func(v []float64, raw []byte)
 	switch g.scalar {
 	case uint8s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(p[0]) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(raw[i*stride])
+			}
+		}
 	case int8s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(int8(p[0])) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(int8(raw[i*stride]))
+			}
+		}
 	case int16s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(int16(o.Uint16(p))) })
+		if o == binary.LittleEndian {
+			values = func(v []float64, raw []byte) {
+				for i := range v {
+					v[i] = float64(int16(binary.LittleEndian.Uint16(raw[i*stride:])))
+				}
+			}
+			break
+		}
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(int16(o.Uint16(raw[i*stride:])))
+			}
+		}
 	case uint16s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(o.Uint16(p)) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(o.Uint16(raw[i*stride:]))
+			}
+		}
 	case int32s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(int32(o.Uint32(p))) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(int32(o.Uint32(raw[i*stride:])))
+			}
+		}
 	case uint32s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(o.Uint32(p)) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(o.Uint32(raw[i*stride:]))
+			}
+		}
 	case float32s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(math.Float32frombits(o.Uint32(p))) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(math.Float32frombits(o.Uint32(raw[i*stride:])))
+			}
+		}
 	case float64s:
-		transpose(g, dst, raw, func(p []byte) float64 { return math.Float64frombits(o.Uint64(p)) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = math.Float64frombits(o.Uint64(raw[i*stride:]))
+			}
+		}
 	case int64s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(int64(o.Uint64(p))) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(int64(o.Uint64(raw[i*stride:])))
+			}
+		}
 	case uint64s:
-		transpose(g, dst, raw, func(p []byte) float64 { return float64(o.Uint64(p)) })
+		values = func(v []float64, raw []byte) {
+			for i := range v {
+				v[i] = float64(o.Uint64(raw[i*stride:]))
+			}
+		}
 	}
+	g.transpose(dst, raw, values)
 }
 
-// transpose turns (x fastest) into (z fastest) in runs of 16 voxels along x,
-// so that a cache line that was fetched is used whole.
-func transpose(g *grid, dst []float32, raw []byte, value func([]byte) float64) {
+// transpose turns (x fastest) into (z fastest) in squares of runs, so that a cache line
+// that was fetched is read or written whole.
+func (g *grid) transpose(dst []float32, raw []byte, values func(v []float64, raw []byte)) {
 	nx, ny, nz := g.size[0], g.size[1], g.size[2]
 	slope, inter := g.slope, g.inter
 	if slope == 0 {
 		slope = 1
 	}
 	stride := g.inner * g.scalar.size
+	var line [run]float64
+	var square [run][run]float32
 	for c := range g.inner * g.outer {
 		first := c/g.inner*g.voxels()*stride + c%g.inner*g.scalar.size
 		out := dst[c*g.voxels():]
 		for y := range ny {
-			for x0 := 0; x0 < nx; x0 += 16 {
-				x1 := min(x0+16, nx)
-				for z := range nz {
-					at := first + stride*(x0+nx*(y+ny*z))
-					for x := x0; x < x1; x++ {
-						out[(x*ny+y)*nz+z] = float32(value(raw[at:])*slope + inter)
-						at += stride
+			for x0 := 0; x0 < nx; x0 += run {
+				v := line[:min(run, nx-x0)]
+				for z0 := 0; z0 < nz; z0 += run {
+					deep := min(run, nz-z0)
+					for z := range deep {
+						values(v, raw[first+stride*(x0+nx*(y+ny*(z0+z))):])
+						for x, value := range v {
+							square[x][z] = float32(value*slope + inter)
+						}
+					}
+					for x := range v {
+						copy(out[((x0+x)*ny+y)*nz+z0:], square[x][:deep])
+					}
+				}
+			}
+		}
+	}
+}
+
+// decodeFloats is decode for the commonest form, which needs no arithmetic: float32,
+// little-endian, one channel after the other.
+func (g *grid) decodeFloats(dst []float32, raw []byte) {
+	nx, ny, nz := g.size[0], g.size[1], g.size[2]
+	var square [run][run]float32
+	for c := range g.outer {
+		in, out := raw[4*c*g.voxels():], dst[c*g.voxels():]
+		for y := range ny {
+			for x0 := 0; x0 < nx; x0 += run {
+				wide := min(run, nx-x0)
+				for z0 := 0; z0 < nz; z0 += run {
+					deep := min(run, nz-z0)
+					for z := range deep {
+						from := 4 * (x0 + nx*(y+ny*(z0+z)))
+						p := in[from : from+4*wide]
+						for x := range wide {
+							square[x&(run-1)][z&(run-1)] = math.Float32frombits(binary.LittleEndian.Uint32(p[4*x:]))
+						}
+					}
+					for x := range wide {
+						copy(out[((x0+x)*ny+y)*nz+z0:], square[x&(run-1)][:deep])
 					}
 				}
 			}
@@ -196,10 +291,11 @@ func (b *block) Read(dst []float32) ([]float32, error) {
 		}
 		return dst, err
 	}
-	r, compressed, err := b.inflate(file)
+	r, done, compressed, err := b.inflate(file)
 	if err != nil {
 		return dst, err
 	}
+	defer done()
 	buffer := rawPool.Get().(*bytes.Buffer)
 	defer rawPool.Put(buffer)
 	if b.after < 0 {
@@ -243,24 +339,26 @@ func (b *block) skip(r *bufio.Reader) error {
 	return nil
 }
 
-func (b *block) inflate(r *bufio.Reader) (io.Reader, bool, error) {
+// inflate returns what r holds uncompressed; done is called when it has been read.
+func (b *block) inflate(r *bufio.Reader) (in io.Reader, done func(), compressed bool, err error) {
+	nothing := func() {}
 	switch b.encoding {
 	case "raw":
-		return r, false, nil
+		return r, nothing, false, nil
 	case "zlib":
 		z, err := zlib.NewReader(r)
 		if err != nil {
-			return nil, false, fmt.Errorf("damaged zlib data: %w", noEOF(err))
+			return nil, nil, false, fmt.Errorf("damaged zlib data: %w", noEOF(err))
 		}
-		return z, true, nil
+		return z, nothing, true, nil
 	case "bzip2":
-		return bzip2.NewReader(r), true, nil
+		return bzip2.NewReader(r), nothing, true, nil
 	}
-	in, err := inflated(r)
+	in, done, err = inflatedWhole(r, b.grid.bytes()+1<<16)
 	if err == nil && b.encoding == "gzip" && in == io.Reader(r) {
 		err = errors.New("its data are to be gzip, but are not")
 	}
-	return in, in != io.Reader(r), err
+	return in, done, in != io.Reader(r), err
 }
 
 // last reads r to its end and keeps the last n bytes in b.

@@ -267,3 +267,23 @@ func FuzzAnalyze(f *testing.F)   { fuzzMade(f, ".hdr") }
 func FuzzNRRD(f *testing.F)      { fuzzMade(f, ".nrrd", ".nhdr") }
 func FuzzMetaImage(f *testing.F) { fuzzMade(f, ".mha", ".mhd") }
 func FuzzTIFF(f *testing.F)      { fuzzMade(f, ".tif") }
+
+// BenchmarkGzip reads hippocampus images, float32 and uint8, one after the other.
+func BenchmarkGzip(b *testing.B) {
+	files, err := filepath.Glob(filepath.Join(shared(b, "hippocampus"), "images", "*"))
+	require.NoError(b, err)
+	var images []Image
+	for _, f := range files[:64] {
+		m, err := Open(OS, f, Options{})
+		require.NoError(b, err)
+		images = append(images, m)
+	}
+	var v []float32
+	n := 0
+	for b.Loop() {
+		v, err = images[n%64].Read(v[:0])
+		require.NoError(b, err)
+		b.SetBytes(int64(4 * len(v)))
+		n++
+	}
+}

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"bufio"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -90,10 +89,11 @@ func imageOf(fsys fs.FS, name string) (string, error) {
 }
 
 func openNIfTI(fsys fs.FS, name string, r *bufio.Reader, opt Options) (Image, error) {
-	in, err := inflated(r)
+	in, done, err := inflated(r)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	h := make([]byte, nifti2HeaderSize)
 	got, err := io.ReadFull(in, h)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
@@ -146,18 +146,6 @@ func openNIfTI(fsys fs.FS, name string, r *bufio.Reader, opt Options) (Image, er
 		return nil, err
 	}
 	return b, nil
-}
-
-// inflated returns r, through gzip where its content is gzip.
-func inflated(r *bufio.Reader) (io.Reader, error) {
-	if head, _ := r.Peek(2); len(head) < 2 || head[0] != 0x1f || head[1] != 0x8b {
-		return r, nil
-	}
-	z, err := gzip.NewReader(r)
-	if err != nil {
-		return nil, fmt.Errorf("damaged gzip data: %w", err)
-	}
-	return z, nil
 }
 
 // nifti1 reads the fields of NIfTI-1, all of which but the transforms are Analyze's too.

@@ -357,6 +357,7 @@ func (t *training) run() error {
 			return err
 		}
 	}
+	began := time.Now()
 	err := t.trainer.Run(ctx, t.loader, jepa.RunOptions{
 		Dir: string(t.folder), Fingerprint: t.ds.Fingerprint(), CheckpointEvery: t.o.checkpointEvery, StatsEvery: 100 * time.Millisecond,
 		OnStats: t.onStats,
@@ -372,6 +373,11 @@ func (t *training) run() error {
 		t.bar.log()
 	}
 	t.bar.end()
+	took := time.Since(began)
+	waiting := t.loader.Waited().Seconds() / max(took.Seconds(), 1e-9)
+	if err == nil || errors.Is(err, jepa.ErrInterrupted) {
+		t.c.say("waiting for data: %.1f %% of %s", 100*waiting, duration(took))
+	}
 	switch {
 	case errors.Is(err, jepa.ErrInterrupted):
 		t.drawPictures()
@@ -385,7 +391,7 @@ func (t *training) run() error {
 		return err
 	}
 	t.drawPictures()
-	t.c.result(map[string]any{"event": "done", "step": s.Total, "weights": t.folder.path(jepa.WeightsFile)},
+	t.c.result(map[string]any{"event": "done", "step": s.Total, "weights": t.folder.path(jepa.WeightsFile), "seconds": took.Seconds(), "waiting_for_data": waiting},
 		"%d updates done: %s\nnext: %s probe %s\n", s.Total, t.folder.path(jepa.WeightsFile), os.Args[0], quote(string(t.folder)))
 	return nil
 }
