@@ -2,6 +2,7 @@ package embed
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"wgjepa/data"
@@ -154,11 +155,18 @@ func (w windows) add(sum, tokens []float32, D int, at [3]int) {
 	}
 }
 
+// maxFeatures bounds the numbers of one sample's patch features.
+const maxFeatures = 1 << 30
+
 // slide embeds one whole sample in windows.
 func (w *work) slide(ctx context.Context, j *job) error {
 	wins := newWindows(w.ds.(data.Spaced).Space(j.first).Whole, w.vit.ImgSize, w.vit.PatchSize, w.Overlap)
 	w.grid = wins.kept()
 	D, n, P := w.Dim(), w.sampleLen(), w.vit.Patches()
+	if n := w.grid.Len(); n > maxFeatures/D {
+		j.errs[0] = fmt.Errorf("%s has %d patches: their features take more than %d MiB: crop or resample it first", w.ds.Name(j.first), n, maxFeatures>>18)
+		return nil
+	}
 	if need := w.grid.Len() * D; cap(w.tokens) < need {
 		w.tokens = make([]float32, need)
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"fmt"
+	"image"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -327,4 +329,81 @@ func roundAll(v []float64) []float64 {
 		out[i] = math.Round(x*1e4) / 1e4
 	}
 	return out
+}
+
+// The weights of every program embed: files that hold the same numbers give the same table, and
+// nidl's the embedding that nidl computes.
+func TestEmbedWeightsOfPrograms(t *testing.T) {
+	dir := golden()
+	if dir == "" {
+		t.Skip("the reference's golden data are not there (JEPA_TEST_GOLDEN sets their folder)")
+	}
+	work := t.TempDir()
+	pictures := filepath.Join(work, "pictures")
+	require.NoError(t, os.Mkdir(pictures, 0o755))
+	r := rand.New(rand.NewPCG(7, 8))
+	for i := range 3 {
+		m := image.NewRGBA(image.Rect(0, 0, 32, 32))
+		for k := range m.Pix {
+			m.Pix[k] = uint8(r.UintN(256)) | uint8(255*(k%4/3))
+		}
+		require.NoError(t, writePNG(filepath.Join(pictures, fmt.Sprintf("%d.png", i)), m))
+	}
+	expected, err := checkpoint.Open(filepath.Join(dir, "weights", "nidl_expected.safetensors"))
+	require.NoError(t, err)
+	defer expected.Close()
+	x, shape, err := expected.Float32s("x")
+	require.NoError(t, err)
+	volumes := filepath.Join(work, "x.npy")
+	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]"))
+	text += strings.Repeat(" ", 117-len(text)) + "\n"
+	array := append([]byte("\x93NUMPY\x01\x00v\x00"), text...)
+	for _, v := range x {
+		array = binary.LittleEndian.AppendUint32(array, math.Float32bits(v))
+	}
+	require.NoError(t, os.WriteFile(volumes, array, 0o644))
+
+	embed := func(weights string, flags ...string) (string, []float32) {
+		out := filepath.Join(work, "z.npy")
+		var said strings.Builder
+		args := append([]string{"embed", filepath.Join(dir, weights)}, flags...)
+		require.Zero(t, run(append(args, "--out", out, "--overwrite", "--adapter", "cpu"), &said, &said), "%s: %s", weights, &said)
+		shape, z := readNPY(t, out)
+		require.Len(t, shape, 2)
+		return said.String(), z
+	}
+	_, timm := embed("weights/timm.safetensors", pictures, "--weights-heads", "3")
+	require.Len(t, timm, 3*24)
+	for _, name := range []string{"weights/timm.pth", "weights/timm_legacy.pth"} {
+		_, z := embed(name, pictures, "--weights-heads", "3")
+		require.Equal(t, timm, z, name)
+	}
+	_, hub := embed("weights/hf_ijepa", pictures)
+	require.NotEqual(t, timm, hub)
+	said, paper := embed("paper2d_start.pth.tar", pictures, "--weights-heads", "3", "--encoder", "target", "--size", "32,32")
+	require.Contains(t, said, "target_encoder of")
+	require.NotEmpty(t, paper)
+
+	want, _, err := expected.Float64s("embedding")
+	require.NoError(t, err)
+	for _, name := range []string{"weights/nidl.pt", "weights/nidl.ckpt"} {
+		_, z := embed(name, volumes, "--weights-heads", "3", "--weights-size", "12,8,8", "--normalize", "none", "--encoder", "target")
+		_, c := embed(name, volumes, "--weights-heads", "3", "--weights-size", "12,8,8", "--normalize", "none")
+		near := func(z []float32) bool {
+			for i, v := range want {
+				if math.Abs(v-float64(z[i])) > 1e-6 {
+					return false
+				}
+			}
+			return len(z) == len(want)
+		}
+		require.True(t, near(z) || near(c), "%s: neither encoder gives nidl's embedding", name)
+	}
+	for _, name := range []string{"weights/hostile.pth", "masks.json", "README.md", "weights"} {
+		var said strings.Builder
+		require.Equal(t, 1, run([]string{"embed", filepath.Join(dir, name), pictures, "--out", filepath.Join(work, "none.npy"), "--adapter", "cpu"}, &said, &said), name)
+		require.Contains(t, said.String(), name)
+	}
+	require.NoFileExists(t, filepath.Join(work, "none.npy"))
+	require.NoFileExists(t, filepath.Join(work, "none.npy.part"))
 }
