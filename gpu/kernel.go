@@ -32,26 +32,18 @@ var kernels []*kernel // every registered kernel, by program ID
 // order and with the names of the shader's Params. bindings names the shader's
 // storage buffers in order. A disagreement is a bug and panics at start.
 func register[P any](name, file string, defines wgsl.Defines, bindings string, twin func(p P, b []ref.Buffer)) *kernel {
-	return newKernel(name, file, defines, bindings, untyped(twin))
-}
-
-// twin is the twin of a kernel whatever its parameters are. Only what depends on
-// their type is generic: each type has a copy of it in the program.
-type twin struct {
-	params reflect.Type
-	run    func(k *kernel, params []float64, b []ref.Buffer)
-}
-
-func untyped[P any](f func(p P, b []ref.Buffer)) twin {
-	return twin{reflect.TypeFor[P](), func(k *kernel, params []float64, b []ref.Buffer) {
+	k := newKernel(name, file, defines, bindings, reflect.TypeFor[P]())
+	k.program.Twin = func(params []float64, b []ref.Buffer) {
 		var p P
 		k.setParams(unsafe.Pointer(&p), params)
-		f(p, b)
-	}}
+		twin(p, b)
+	}
+	return k
 }
 
-// newKernel is register.
-func newKernel(name, file string, defines wgsl.Defines, bindings string, t twin) *kernel {
+// newKernel is register without the twin. What does not depend on the type of
+// the parameters is not generic, or each type would have a copy of it.
+func newKernel(name, file string, defines wgsl.Defines, bindings string, params reflect.Type) *kernel {
 	source, err := wgsl.Source(file, defines)
 	if err != nil {
 		panic(fmt.Sprintf("gpu: kernel %s: %v", name, err))
@@ -61,10 +53,9 @@ func newKernel(name, file string, defines wgsl.Defines, bindings string, t twin)
 		panic(fmt.Sprintf("gpu: kernel %s: %v", name, err))
 	}
 	k := &kernel{program: driver.Program{ID: len(kernels), Name: name, File: file, Source: source, Layout: layout}}
-	k.program.Twin = func(params []float64, b []ref.Buffer) { t.run(k, params, b) }
 	var want []wgsl.Field
-	for i := range t.params.NumField() {
-		f := t.params.Field(i)
+	for i := range params.NumField() {
+		f := params.Field(i)
 		switch f.Type.Kind() {
 		case reflect.Uint32, reflect.Float64:
 		default:
@@ -75,7 +66,7 @@ func newKernel(name, file string, defines wgsl.Defines, bindings string, t twin)
 		want = append(want, wgsl.Field{Name: snake(f.Name), Float: float})
 	}
 	if !slices.Equal(want, layout.Params) {
-		panic(fmt.Sprintf("gpu: kernel %s: Params of %s are %v, those of %s are %v", name, file, layout.Params, t.params.Name(), want))
+		panic(fmt.Sprintf("gpu: kernel %s: Params of %s are %v, those of %s are %v", name, file, layout.Params, params.Name(), want))
 	}
 	var names []string
 	for _, b := range layout.Bindings {

@@ -15,24 +15,19 @@ import (
 type vectors [2]*kernel
 
 func registerVectors[P any](name, file, bindings string, twin func(p P, b []ref.Buffer)) vectors {
-	t := untyped(twin)
 	return vectors{
-		newKernel(name, file, wgsl.Defines{"T": "f32", "W": "1"}, bindings, t),
-		newKernel(name+"_vec4", file, wgsl.Defines{"T": "vec4<f32>", "W": "4"}, bindings, t),
+		register(name, file, wgsl.Defines{"T": "f32", "W": "1"}, bindings, twin),
+		register(name+"_vec4", file, wgsl.Defines{"T": "vec4<f32>", "W": "4"}, bindings, twin),
 	}
 }
 
 // registerSums is registerVectors for kernels that add up a vec4's elements,
 // and for that know by VEC4 which variant they are.
 func registerSums[P any](name, file string, d wgsl.Defines, bindings string, twin func(p P, b []ref.Buffer)) vectors {
-	return newSums(name, file, d, bindings, untyped(twin))
-}
-
-func newSums(name, file string, d wgsl.Defines, bindings string, t twin) vectors {
 	one, four := wgsl.Defines{"T": "f32", "W": "1", "VEC4": "0"}, wgsl.Defines{"T": "vec4<f32>", "W": "4", "VEC4": "1"}
 	maps.Copy(one, d)
 	maps.Copy(four, d)
-	return vectors{newKernel(name, file, one, bindings, t), newKernel(name+"_vec4", file, four, bindings, t)}
+	return vectors{register(name, file, one, bindings, twin), register(name+"_vec4", file, four, bindings, twin)}
 }
 
 // pick returns the variant for rows of width elements and how many elements
@@ -63,10 +58,9 @@ func launchGrid[P any](e *Encoder, k vectors, width, rows, samples int, p P, ten
 type rowwise [2]vectors
 
 func registerRowwise[P any](name, file, bindings string, twin func(p P, b []ref.Buffer)) rowwise {
-	t := untyped(twin)
 	return rowwise{
-		newSums(name, file, wgsl.Defines{"GROUP": "0", "LANES": "1"}, bindings, t),
-		newSums(name+"_group", file, wgsl.Defines{"GROUP": "1", "LANES": "64"}, bindings, t),
+		registerSums(name, file, wgsl.Defines{"GROUP": "0", "LANES": "1"}, bindings, twin),
+		registerSums(name+"_group", file, wgsl.Defines{"GROUP": "1", "LANES": "64"}, bindings, twin),
 	}
 }
 
