@@ -76,6 +76,33 @@ func (i Interval) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]*float64{"value": figure(i.Value), "low": figure(i.Low), "high": figure(i.High)})
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (i *Interval) UnmarshalJSON(text []byte) error {
+	var m map[string]*float64
+	if err := json.Unmarshal(text, &m); err != nil {
+		return err
+	}
+	figure := func(v *float64) float64 {
+		if v == nil {
+			return math.NaN()
+		}
+		return *v
+	}
+	*i = Interval{figure(m["value"]), figure(m["low"]), figure(m["high"])}
+	return nil
+}
+
+// Decisive is the figure that stands for the task: of classes the balanced
+// accuracy, of patches the mean Dice, of numbers R².
+func (t *Task) Decisive() *Score {
+	for i := range t.Scores {
+		if slices.Contains([]string{"balanced accuracy", "mean Dice", "R²"}, t.Scores[i].Metric) {
+			return &t.Scores[i]
+		}
+	}
+	return &t.Scores[0]
+}
+
 // Task is one question and its figures.
 type Task struct {
 	Name       string     `json:"task"`

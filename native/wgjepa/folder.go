@@ -16,6 +16,7 @@ import (
 	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
 )
 
@@ -102,6 +103,13 @@ func (r runFolder) writeSplit(ds data.Dataset) error {
 type metric struct {
 	*jepa.Stats
 	Health *health `json:"health,omitempty"`
+	Probe  *probed `json:"probe,omitempty"`
+}
+
+// probed is what a probe during training found.
+type probed struct {
+	Step   int              `json:"step"`
+	Result *evaluate.Result `json:"result"`
 }
 
 // health are figures of held-out samples.
@@ -118,6 +126,9 @@ func (m metric) step() int {
 	}
 	if m.Health != nil {
 		return m.Health.Step
+	}
+	if m.Probe != nil {
+		return m.Probe.Step
 	}
 	return 0
 }

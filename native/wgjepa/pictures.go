@@ -65,15 +65,45 @@ func curvesPicture(folder runFolder) (image.Image, error) {
 			}
 		}
 	}
+	panels := probePanels(list)
 	loss.Name, validation.Name, std.Name, pooled.Name = "training", "validation", "of patches", "of held-out samples"
-	return picture.Curves("update", []picture.Panel{
+	return picture.Curves("update", append([]picture.Panel{
 		{Title: "loss (smooth L1)", Series: []picture.Series{loss, validation}},
 		{Title: "deviation of features", Series: []picture.Series{std, pooled}},
 		{Title: "RankMe of held-out samples", Series: []picture.Series{rank}},
 		{Title: "gradient norm", Series: []picture.Series{norm}},
 		{Title: "learning rate", Series: []picture.Series{lr}},
 		{Title: "momentum of the target encoder", Series: []picture.Series{momentum}},
-	})
+	}, panels...))
+}
+
+// probePanels are the probes during training, one panel a question.
+func probePanels(list []metric) []picture.Panel {
+	var panels []picture.Panel
+	at := map[string]int{}
+	for _, m := range list {
+		if m.Probe == nil || m.Probe.Result == nil {
+			continue
+		}
+		for _, task := range m.Probe.Result.Tasks {
+			if len(task.Scores) == 0 {
+				continue
+			}
+			s := task.Decisive()
+			name := fmt.Sprintf("probe: %s, %s", task.Name, s.Metric)
+			i, known := at[name]
+			if !known {
+				i = len(panels)
+				at[name] = i
+				panels = append(panels, picture.Panel{Title: name, Series: []picture.Series{{Name: "trained"}, {Name: "untrained"}}})
+			}
+			for k, v := range []float64{s.Trained.Value, s.Untrained.Value} {
+				series := &panels[i].Series[k]
+				series.X, series.Y = append(series.X, float64(m.Probe.Step)), append(series.Y, v)
+			}
+		}
+	}
+	return panels
 }
 
 // drawMasks draws the masks of the first step.

@@ -28,6 +28,7 @@ import (
 type trainOptions struct {
 	out               string
 	checkpointEvery   int
+	healthEvery       int
 	probeEvery        int
 	resume, overwrite bool
 	pictures          bool
@@ -75,7 +76,8 @@ The target encoder and the predictor are the file's where it has them.`,
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "folder of the run (default runs/NAME, after the data)")
 	f.IntVar(&o.checkpointEvery, "checkpoint-every", 100, "updates between two checkpoints; 0: only at the end or when interrupted")
-	f.IntVar(&o.probeEvery, "probe-every", 0, "updates between two looks at the health of held-out features; 0: ten in all, negative: none")
+	f.IntVar(&o.healthEvery, "health-every", 0, "updates between two looks at the health of held-out features; 0: ten in all, negative: none")
+	f.IntVar(&o.probeEvery, "probe-every", 0, "updates between two probes of labelled data, beside the untrained encoder; 0: none")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out")
 	f.BoolVar(&o.overwrite, "overwrite", false, "remove the run in --out and begin anew")
 	f.BoolVar(&o.pictures, "pictures", true, "draw curves, masks and features at the end")
@@ -344,7 +346,7 @@ func (t *training) run() error {
 		t.c.warn("warmup_epochs = %g is all of the training (%d updates, %d an epoch): the learning rate never reaches %g", t.conf.WarmupEpochs, s.Total, s.StepsPerEpoch, t.conf.LearningRate)
 	}
 	t.c.say("training: %d samples, %d updates, %d an epoch, in %s", len(t.ds.Split("train")), s.Total, s.StepsPerEpoch, t.folder)
-	every := t.o.probeEvery
+	every := t.o.healthEvery
 	if every == 0 {
 		every = max(1, s.Total/10)
 	}
@@ -364,7 +366,12 @@ func (t *training) run() error {
 		OnUpdate: func(u int) error {
 			t.bar.set(u)
 			if every > 0 && (u%every == 0 || u == s.Total) {
-				return t.health(u)
+				if err := t.health(u); err != nil {
+					return err
+				}
+			}
+			if n := t.o.probeEvery; n > 0 && (u%n == 0 || u == s.Total) {
+				return t.probe(ctx, u)
 			}
 			return nil
 		},
@@ -460,6 +467,39 @@ func (t *training) health(u int) error {
 		}{"health", h})
 	}
 	return t.metrics.add(metric{Health: &h})
+}
+
+// probe asks labelled data what the encoder holds after update u: quickly, so
+// with fewer volumes and resamples than wgjepa probe.
+func (t *training) probe(ctx context.Context, u int) error {
+	quick := *t.conf
+	p := &quick.Probe
+	p.Intensities, p.Neighbours, p.Folds, p.Curve = false, 0, 0, nil
+	p.DenseVolumes, p.Resamples = min(p.DenseVolumes, 24), min(p.Resamples, 200)
+	trained := func(use func(*jepa.Features) error) error { return use(t.trainer.Features(p.Encoder == "target")) }
+	r, err := evaluate.Run(t.ds, &quick, trained, t.trainer.Untrained, func(int, int) error { return ctx.Err() })
+	switch {
+	case ctx.Err() != nil:
+		return nil // told to end, and training hears that too
+	case t.trainer.Device().Err() != nil:
+		return err
+	case err != nil:
+		t.c.warn("no probe: %v", err)
+		t.o.probeEvery = 0
+		return nil
+	}
+	entry := probed{Step: u, Result: r}
+	if t.c.json {
+		t.c.emit(struct {
+			Event string `json:"event"`
+			probed
+		}{"probe", entry})
+	}
+	for _, task := range r.Tasks {
+		s := task.Decisive()
+		t.c.say("probe after update %d: %s, %s %s, untrained %s, difference %s", u, task.Name, s.Metric, intervalText(s.Trained, false), intervalText(s.Untrained, false), intervalText(s.Difference, true))
+	}
+	return t.metrics.add(metric{Probe: &entry})
 }
 
 // readHealthSamples reads validation samples, or training samples where there
