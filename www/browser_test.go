@@ -64,9 +64,11 @@ func flags(profile string) ([]chromedp.ExecAllocatorOption, error) {
 		chromedp.NoSandbox, // it cannot be had as root, nor in most containers
 		chromedp.Flag("enable-unsafe-webgpu", true),
 		chromedp.Flag("use-webgpu-adapter", "swiftshader"),
-		// Not without: the tests measure what a page in front of a person does.
-		chromedp.Flag("disable-background-timer-throttling", true),
-		chromedp.Flag("disable-renderer-backgrounding", true),
+		// What Chromium would ask for on its own account.
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-domain-reliability", true),
+		chromedp.Flag("allow-browser-signin", "false"),
+		chromedp.Flag("disable-features", "Translate,AutofillServerCommunication,NetworkTimeServiceQuerying,OptimizationHints,MediaRouter,DialMediaRouteProvider,CertificateTransparencyComponentUpdater,InterestFeedContentSuggestions,OptimizationGuideModelDownloading,OnDeviceModelService"),
 		chromedp.WSURLReadTimeout(time.Minute),
 	), nil
 }
@@ -143,6 +145,11 @@ func attach(t testing.TB, ctx context.Context) *tab {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the console said:\n%s", strings.Join(b.console(), "\n"))
+			said, err := try[string](b, 10*time.Second, `[...document.querySelectorAll("#status, #fit, #progress-text, #messages, [role=alert]:not([hidden])")].map((e) => e.id + ": " + e.innerText).join("\n")`)
+			t.Logf("the page said (%v):\n%s", err, said)
+			if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+				b.picture(filepath.Join(dir, t.Name()+".png"))
+			}
 		}
 	})
 	return b
@@ -152,6 +159,15 @@ func (b *tab) console() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append([]string{}, b.messages...)
+}
+
+// picture writes the whole page, as long as it is, to a file.
+func (b *tab) picture(path string) {
+	b.t.Helper()
+	content, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	require.NoError(b.t, err)
+	require.NoError(b.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(b.t, os.WriteFile(path, content, 0o644))
 }
 
 // do executes actions within a time.

@@ -54,5 +54,8 @@ function test(address, args, env = {}) {
 }
 
 globalThis.harness = { request, give, ask, test, worker, client };
-const module = await WebAssembly.compileStreaming(fetch("/build/wasm/checks.wasm"));
-worker.postMessage({ start: module, exec, test: true });
+try {
+  worker.postMessage({ start: await WebAssembly.compileStreaming(fetch("/build/wasm/checks.wasm")), exec, test: true });
+} catch (e) {
+  failed(e);
+}

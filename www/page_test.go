@@ -1,0 +1,294 @@
+//go:build !js
+
+package www
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	cdpbrowser "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// waits is the longest that anything but a training may take: two cores that
+// compute graphics and much else are slow at times.
+const waits = 40 * time.Second
+
+// trains is the longest that a training may take.
+const trains = 6 * time.Minute
+
+// tiny is a training of a second or two once its kernels are compiled.
+const tiny = `
+batch_size = 4
+max_epochs = 4
+warmup_epochs = 1
+learning_rate = 3e-3
+predictor_embed_dim = 24
+predictor_depth = 1
+[encoder]
+img_size = [24, 24, 24]
+embed_dim = 48
+depth = 1
+num_heads = 2
+patch_size = [6]
+[regularize_tokens]
+sigreg = 0.02
+[data]
+val = 12
+test = 24
+[data.phantoms]
+size = 24
+count = 76
+[probe]
+dense_volumes = 8
+resamples = 100
+`
+
+// updates of tiny on its 40 training samples.
+const updates = 40
+
+// generated opens generated volumes with the settings of conf, through the
+// buttons for them.
+func (b *tab) generated(conf string) {
+	b.t.Helper()
+	b.click("try-generated")
+	b.state("data")
+	b.configure(conf)
+}
+
+// configure imports settings and waits until they are taken.
+func (b *tab) configure(conf string) {
+	b.t.Helper()
+	b.choose("config-import", write(b.t, b.t.TempDir(), "config.toml", []byte(conf)))
+	b.until(waits, `document.getElementById("preset").value === "own" && document.getElementById("status").textContent.endsWith("ready.") && document.getElementById("fit").dataset.fits === "true"`)
+}
+
+// losses are what the page has drawn so far.
+func (b *tab) step() int {
+	b.t.Helper()
+	return eval[int](b, waits, "wgjepaPage.step()")
+}
+
+// download presses a button and returns the file that came of it.
+func (b *tab) download(id string) []byte {
+	b.t.Helper()
+	dir, err := os.MkdirTemp("", "wgjepa-download")
+	require.NoError(b.t, err)
+	defer os.RemoveAll(dir)
+	yes := true
+	_, err = chromedp.CallBrowser(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
+		Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir, EventsEnabled: &yes,
+	})
+	require.NoError(b.t, err)
+	b.click(id)
+	deadline := time.Now().Add(waits)
+	for {
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		require.NoError(b.t, err)
+		if len(files) == 1 && !strings.HasSuffix(files[0], ".crdownload") && !strings.Contains(files[0], "org.chromium") {
+			content, err := os.ReadFile(files[0])
+			require.NoError(b.t, err)
+			return content
+		}
+		if time.Now().After(deadline) {
+			require.Fail(b.t, "no file came", "%s: %v; the page says %q", id, files, b.text("download-says"))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// drop drags files or folders from outside onto the page.
+func (b *tab) drop(paths ...string) {
+	b.t.Helper()
+	at := eval[struct{ X, Y float64 }](b, waits, `(() => { scrollTo(0, 0); const r = document.getElementById("drop").getBoundingClientRect(); return { X: r.x + r.width / 2, Y: r.y + r.height / 2 }; })()`)
+	for _, kind := range []input.DispatchDragEventType{input.DispatchDragEventTypeDragEnter, input.DispatchDragEventTypeDragOver, input.DispatchDragEventTypeDrop} {
+		_, err := chromedp.Call(b.ctx, input.DispatchDragEvent, input.DispatchDragEventParams{
+			Type: kind, X: at.X, Y: at.Y, Data: &input.DragData{Items: []*input.DragDataItem{}, Files: paths, DragOperationsMask: 1},
+		})
+		require.NoError(b.t, err)
+	}
+}
+
+// native runs the command.
+func native(t testing.TB, args ...string) string {
+	t.Helper()
+	program := filepath.Join(root(t), "bin", "wgjepa")
+	if _, err := os.Stat(program); err != nil {
+		t.Skip("bin/wgjepa is absent: make build builds it")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), trains)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "NODEVICE_SELECT=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "wgjepa %s\n%s", strings.Join(args, " "), out)
+	return string(out)
+}
+
+// TestGenerated is the story of who only looks: generated volumes, training,
+// the loss falls, the table of the probe fills.
+func TestGenerated(t *testing.T) {
+	b, s := page(t)
+	b.generated(tiny)
+	require.Contains(t, b.text("data-summary"), "76")
+	begin := eval[float64](b, waits, `(() => {
+		globalThis.losses = [];
+		globalThis.sampling = setInterval(() => { const s = wgjepaPage.stats(); if (s && s.step !== losses.at(-1)?.step) losses.push({ step: s.step, loss: s.loss }); }, 20);
+		return performance.now(); })()`)
+	b.click("train")
+	b.state("training")
+	b.until(trains, "losses.length > 0")
+	t.Logf("first figures %.1f s after Train", (eval[float64](b, waits, "performance.now()")-begin)/1000)
+	b.until(trains, `document.documentElement.dataset.state === "done"`)
+	b.says("progress-text", "Finished: 40 updates")
+	losses := eval[[]struct {
+		Step int
+		Loss float64
+	}](b, waits, "clearInterval(sampling), losses")
+	require.Less(t, losses[len(losses)-1].Loss, losses[0].Loss, "%v", losses)
+	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0`)
+	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	table := b.text("probe-table")
+	for _, word := range []string{"Trained", "Untrained", "Which class is a sample?", "balanced accuracy"} {
+		require.Contains(t, strings.ToLower(table), strings.ToLower(word))
+	}
+	require.Regexp(t, regexp.MustCompile(`\d\.\d{3}`), table)
+	require.Empty(t, elsewhere(s.asked()))
+	b.quiet()
+}
+
+// quiet asserts that the page had nothing to complain of in its console.
+func (b *tab) quiet() {
+	b.t.Helper()
+	for _, m := range b.console() {
+		kind, _, _ := strings.Cut(m, " ")
+		require.NotContains(b.t, []string{"error", "exception"}, kind, m)
+	}
+}
+
+// TestReload: a training that is interrupted by reloading the tab goes on to
+// the same weights, bit for bit, as one that was not; and the native command
+// goes on from the page's checkpoint.
+func TestReload(t *testing.T) {
+	b, _ := page(t)
+	train := func() []byte {
+		b.until(trains, `document.documentElement.dataset.state === "done"`)
+		b.says("progress-text", "Finished: 40 updates")
+		b.until(trains, `!document.getElementById("probe-now").disabled`)
+		return b.download("download-weights")
+	}
+	b.generated(tiny)
+	b.click("train")
+	whole := train()
+	require.Greater(t, len(whole), 100_000)
+
+	// The second run is paused, so that where it stands is known, then the tab
+	// is loaded again.
+	b.open(origin + "/folder/?test=1")
+	b.state("empty")
+	b.generated(tiny)
+	b.click("train")
+	b.until(trains, "wgjepaPage.step() >= 5")
+	b.click("pause")
+	b.state("paused")
+	at := b.step()
+	require.Less(t, at, updates, "the pause came too late")
+	time.Sleep(300 * time.Millisecond)
+	require.Equal(t, at, b.step(), "a paused training moved")
+	b.until(waits, "(wgjepaPage.run()?.saved ?? 0) >= wgjepaPage.step()")
+	checkpoint := b.download("download-checkpoint")
+
+	b.open("about:blank")
+	b.open(origin + "/folder/?test=1")
+	b.state("empty")
+	b.until(waits, `document.querySelectorAll("#resume-list li").length === 2`)
+	list := b.text("resume-list")
+	require.Contains(t, list, "at update "+strconv.Itoa(at))
+	require.Contains(t, list, "finished, 40 updates")
+	b.do(waits, chromedp.Click(`#resume-list button[aria-label^="Continue"]`, chromedp.NodeVisible))
+	parts := train()
+	require.True(t, bytes.Equal(whole, parts), "the interrupted training ended in other weights")
+
+	// Natively to the end, from the state in mid-training.
+	dir := t.TempDir()
+	conf := write(t, dir, "config.toml", []byte(tiny))
+	run := filepath.Join(dir, "run")
+	out := native(t, "train", "phantoms", "--config", conf, "--resume", write(t, dir, "checkpoint.safetensors", checkpoint), "--out", run)
+	weights, err := os.Stat(filepath.Join(run, "weights.safetensors"))
+	require.NoError(t, err, out)
+	require.EqualValues(t, len(whole), weights.Size())
+}
+
+// TestLost: the device goes in mid-training; the page says so and goes on from
+// its autosave by itself, to the same weights.
+func TestLost(t *testing.T) {
+	b, _ := page(t)
+	long := strings.Replace(tiny, "max_epochs = 4", "max_epochs = 12", 1)
+	b.generated(long)
+	b.click("train")
+	b.until(trains, "wgjepaPage.step() >= 3")
+	b.click("save")
+	b.until(waits, "wgjepaPage.run().saved > 0")
+	eval[chromedp.Void](b, waits, "void wgjepaPage.lose()")
+	b.says("messages", "The graphics device was lost")
+	b.until(trains, `document.documentElement.dataset.state === "done"`)
+	b.says("progress-text", "Finished: 120 updates")
+}
+
+// TestHippocampus drops a folder of real volumes with voxel labels.
+func TestHippocampus(t *testing.T) {
+	dir := shared(t, "data", "JEPA_TEST_DATA")
+	folder := filepath.Join(t.TempDir(), "hippocampus")
+	for _, kind := range []string{"images", "labels"} {
+		files, err := filepath.Glob(filepath.Join(dir, "hippocampus", kind, "*.nii*"))
+		require.NoError(t, err)
+		slices.Sort(files)
+		require.Greater(t, len(files), 32)
+		for _, file := range files[:32] {
+			content, err := os.ReadFile(file)
+			require.NoError(t, err)
+			write(t, filepath.Join(folder, kind), filepath.Base(file), content)
+		}
+	}
+	b, s := page(t)
+	b.drop(folder)
+	b.state("data")
+	b.until(waits, `!document.getElementById("data").hidden`)
+	require.Contains(t, b.text("data-list"), "hippocampus_")
+	b.until(waits, `document.getElementById("fit").textContent !== ""`)
+	b.configure(regexp.MustCompile(`(?s)img_size = [^\n]*\n|\[data\].*?\[probe\]`).ReplaceAllString(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 2", 1), "") + "\n[data]\nsize = [36, 48, 36]\nval = 4\ntest = 8\n")
+	b.click("train")
+	b.until(trains, `document.documentElement.dataset.state === "done"`)
+	b.says("progress-text", "Finished")
+	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0`)
+	require.Contains(t, b.text("probe-table"), "Which label has a patch?")
+	require.Empty(t, elsewhere(s.asked()))
+}
+
+// TestAdrenal drops a set of MedMNIST, whose labels are in the file.
+func TestAdrenal(t *testing.T) {
+	dir := shared(t, "data", "JEPA_TEST_DATA")
+	b, s := page(t)
+	b.drop(filepath.Join(dir, "medmnist3d", "adrenalmnist3d.npz"))
+	b.state("data")
+	require.Contains(t, b.says("data-summary", "1,584"), "28")
+	conf := strings.NewReplacer("img_size = [24, 24, 24]\n", "", "max_epochs = 4", "max_epochs = 1\nmax_steps = 8", "patch_size = [6]", "patch_size = [7]").Replace(tiny)
+	b.configure(regexp.MustCompile(`(?s)\[data\].*?\[probe\]`).ReplaceAllString(conf, "[probe]"))
+	b.click("train")
+	b.until(trains, `document.documentElement.dataset.state === "done"`)
+	b.says("progress-text", "Finished: 8 updates")
+	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0`)
+	require.Contains(t, b.text("probe-table"), "Which class is a sample?")
+	require.Empty(t, elsewhere(s.asked()))
+}
