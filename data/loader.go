@@ -222,6 +222,9 @@ func (l *Loader) work() {
 		}
 		if j.left.Add(-1) == 0 {
 			j.ready <- struct{}{}
+			// On one thread, as in wasm, the batches ahead would else be made
+			// before the first is used.
+			runtime.Gosched()
 		}
 	}
 }
