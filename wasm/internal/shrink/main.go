@@ -45,6 +45,9 @@ func shrink(file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(sections, func(s module.Section) bool { return s.ID == module.Start }) {
+		return nil, errors.New("the file has a start function, which Go writes none: it was shrunk before")
+	}
 	find := func(id byte) *module.Section {
 		i := slices.IndexFunc(sections, func(s module.Section) bool { return s.ID == id })
 		if i < 0 {

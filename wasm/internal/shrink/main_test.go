@@ -49,6 +49,9 @@ func TestShrinkLeavesTheTableOut(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, len(small), len(file)/10)
 
+	_, err = shrink(small)
+	require.ErrorContains(t, err, "shrunk before")
+
 	clear(memory[at : at+buckets*bucket])
 	left, err := readData(section(t, small, module.Data))
 	require.NoError(t, err)
