@@ -10,7 +10,8 @@
 //   - DICOM files of any names, sorted into series: each series is a sample, named after
 //     its folder; files that hold no image are counted and left alone;
 //   - MedMNIST .npz sets ({train,val,test}_images and _labels), and .npz or .npy
-//     arrays of samples (N, …).
+//     arrays of samples (N, …);
+//   - folders of pictures that are the slices of a volume each ([Options.Stack]).
 //
 // Files are told apart by content. A folder is searched with its sub-folders; other
 // files in it are counted and left alone. Axes are (H, W, D) = the file's (x, y, z)
@@ -150,6 +151,7 @@ type Options struct {
 	Dim              int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
 	Frame            int           // use this volume of 4-D files, from 1; 0 refuses them
 	FramesAsChannels bool          // use all volumes of 4-D files as channels
+	Stack            bool          // the pictures of a folder are the slices of one volume
 	ZeroNonFinite    bool          // read NaN and Inf voxels as 0
 	SkipBad          bool          // leave unreadable files out instead of refusing the whole
 	HeadersOnly      bool          // read no pixels at opening; damage shows when a sample is read

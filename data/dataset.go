@@ -130,6 +130,7 @@ type dataset struct {
 	fingerprint  string
 	splits       map[string][]int
 	cache        cache
+	replaced     sync.Map  // by sample: voxels that are not finite
 	scratch      sync.Pool // *[]float32
 }
 
@@ -205,6 +206,9 @@ func (d *dataset) load(i int, dst []float32) error {
 	}
 	if bad > 0 && !d.ZeroNonFinite {
 		return fmt.Errorf("%d of %d voxels are NaN or Inf: mend the file, or have them read as 0", bad, len(v))
+	}
+	if bad > 0 {
+		d.replaced.Store(i, bad)
 	}
 	d.geometry(dst, v, d.place(it.header))
 	if !it.resident {

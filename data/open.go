@@ -17,6 +17,8 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"wgjepa/data/volume"
 )
@@ -73,6 +75,8 @@ type collection struct {
 	hash          hash.Hash // of the data
 	budget        budget
 	generated     int // voxel classes that are known beforehand
+	mislabelled   []string
+	renamed       []string
 	subjectColumn string
 }
 
@@ -88,7 +92,7 @@ func (c *collection) refuse(name string, err error) {
 	if errors.As(err, &p) {
 		err = p.Err // the name is said already
 	}
-	c.report.Refused = append(c.report.Refused, Refusal{name, err.Error()})
+	c.report.Refused = append(c.report.Refused, Refusal{printable(name), err.Error()})
 }
 
 func (c *collection) note(format string, a ...any) {
@@ -158,10 +162,33 @@ func (c *collection) folder(dir string) error {
 	first := len(c.items)
 	unlabelled, apart := []string{}, []string{}
 	found := make([]candidate, 0, len(files)+len(series))
+	piles := map[string][]string{} // pictures by their folder, where they are slices
 	for _, p := range files {
+		if c.opt.Stack && slices.Contains([]string{".png", ".jpg", ".jpeg", ".tif", ".tiff"}, kind(p)) {
+			piles[path.Dir(p)] = append(piles[path.Dir(p)], p)
+			continue
+		}
 		name := strings.TrimPrefix(p, dir+"/")
 		it, ok := c.image(p, name)
 		found = append(found, candidate{it, name, ok})
+	}
+	for _, d := range slices.Sorted(maps.Keys(piles)) {
+		name := strings.TrimPrefix(d, dir+"/")
+		if d == dir {
+			name = path.Base(dir)
+		}
+		m, err := volume.OpenPile(c.fsys, piles[d], c.volumeOptions())
+		for _, p := range piles[d] {
+			if err == nil {
+				err = c.fingerprint(p, strings.TrimPrefix(p, dir+"/"))
+			}
+		}
+		if err != nil {
+			c.refuse(fmt.Sprintf("%s (%d slices)", d, len(piles[d])), err)
+			found = append(found, candidate{name: name})
+			continue
+		}
+		found = append(found, candidate{c.newItem(name, m), name, true})
 	}
 	for _, f := range append(found, series...) {
 		it, name, ok := f.item, f.name, f.ok
@@ -309,7 +336,7 @@ func (c *collection) series(dir string) []candidate {
 			found = append(found, candidate{name: name})
 			continue
 		}
-		found = append(found, candidate{item{name: name, header: s.Image.Header(), image: fileSource{s.Image}, class: -1}, name, true})
+		found = append(found, candidate{c.newItem(name, s.Image), name, true})
 	}
 	c.dicom = nil
 	return found
@@ -328,7 +355,64 @@ func (c *collection) image(p, name string) (item, bool) {
 		c.refuse(p, err)
 		return item{}, false
 	}
-	return item{name: name, header: m.Header(), image: fileSource{m}, class: -1}, true
+	if f := formatOf(name); f != "" && f != strings.TrimRight(m.Header().Format, "-127. ") {
+		c.mislabelled = append(c.mislabelled, fmt.Sprintf("%s is %s", printable(name), m.Header().Format))
+	}
+	return c.newItem(name, m), true
+}
+
+// newItem is a sample without a label.
+func (c *collection) newItem(name string, m volume.Image) item {
+	shown := printable(name)
+	if shown != name {
+		c.renamed = append(c.renamed, shown)
+	}
+	return item{name: shown, header: m.Header(), image: fileSource{m}, class: -1}
+}
+
+// formatOf says what a file's extension promises, "" where that is open.
+func formatOf(name string) string {
+	switch e := strings.TrimSuffix(kind(name), ".gz"); e {
+	case ".nii":
+		return "NIfTI"
+	case ".nrrd", ".nhdr":
+		return "NRRD"
+	case ".mha", ".mhd":
+		return "MetaImage"
+	case ".png":
+		return "PNG"
+	case ".jpg", ".jpeg":
+		return "JPEG"
+	case ".tif", ".tiff":
+		return "TIFF"
+	case ".npy":
+		return "NPY"
+	}
+	return ""
+}
+
+// printable writes what is not UTF-8, and what would move a terminal's cursor, as \xNN.
+func printable(name string) string {
+	plain := true
+	for _, r := range name {
+		plain = plain && r != utf8.RuneError && !unicode.IsControl(r)
+	}
+	if plain {
+		return name
+	}
+	var b strings.Builder
+	for i := 0; i < len(name); {
+		r, n := utf8.DecodeRuneInString(name[i:])
+		if r == utf8.RuneError && n == 1 || unicode.IsControl(r) {
+			for _, c := range []byte(name[i : i+n]) {
+				fmt.Fprintf(&b, "\\x%02x", c)
+			}
+		} else {
+			b.WriteString(name[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
 }
 
 // fingerprint adds a file to the data's hash: its name, its length, its first 4 KiB and
@@ -392,6 +476,23 @@ func (c *collection) finish() (Dataset, *Report, error) {
 	return d, c.report, nil
 }
 
+// nonFinite says which samples hold voxels that are no numbers and are read as 0.
+func (c *collection) nonFinite(d *dataset) {
+	if !c.opt.ZeroNonFinite {
+		return // refused
+	}
+	voxels, names := 0, []string{}
+	for i, it := range d.items {
+		if n, ok := d.replaced.Load(i); ok {
+			voxels += n.(int)
+			names = append(names, it.name)
+		}
+	}
+	if len(names) > 0 {
+		c.note("%d voxels of %d samples are NaN or Inf and are read as 0: %s", voxels, len(names), some(names))
+	}
+}
+
 // describe settles labels, subjects and the splits that are given, before damaged samples
 // are left out.
 func (c *collection) describe() error {
@@ -412,6 +513,12 @@ func (c *collection) describe() error {
 			return err
 		}
 		c.sortClasses()
+	}
+	if len(c.mislabelled) > 0 {
+		c.note("%d files are of another format than their names say and were read by what they hold: %s", len(c.mislabelled), some(c.mislabelled))
+	}
+	if len(c.renamed) > 0 {
+		c.note("%d names are not UTF-8 or hold control characters and are shown with \\x: %s", len(c.renamed), some(c.renamed))
 	}
 	if err := c.findSubjects(); err != nil {
 		return err
@@ -587,6 +694,7 @@ func (c *collection) verify(d *dataset) error {
 		return read.err
 	}
 	c.report.HeaderOnly = n - checked
+	c.nonFinite(d)
 	good, cached := d.items[:0:0], []*packed{}
 	firsts := map[uint64]string{}
 	for i, it := range d.items {

@@ -80,6 +80,7 @@ var comments = map[string]string{
 	"data.spacing":            "mm a voxel to resample volumes to, such as [1.0, 1.0, 1.0]; empty: the files' own",
 	"data.frame":              "which volume of 4-D files to use, from 1; 0 refuses them",
 	"data.frames_as_channels": "use all volumes of 4-D files as channels",
+	"data.stack":              "the pictures of a folder are the slices of one volume, in order of their names",
 	"data.zero_nonfinite":     "read NaN and Inf as 0, which are refused otherwise",
 	"data.skip_bad":           "leave unreadable files out instead of refusing all",
 	"data.cache_mib":          "samples kept in memory, the rest is read again; 0: none",

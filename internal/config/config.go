@@ -41,6 +41,7 @@ type Data struct {
 	Spacing          []float64  `toml:"spacing"`
 	Frame            int        `toml:"frame"`
 	FramesAsChannels bool       `toml:"frames_as_channels"`
+	Stack            bool       `toml:"stack"`
 	ZeroNonFinite    bool       `toml:"zero_nonfinite"`
 	SkipBad          bool       `toml:"skip_bad"`
 	CacheMiB         int        `toml:"cache_mib"`
@@ -161,7 +162,7 @@ func (c *Config) Options() data.Options {
 	return data.Options{
 		Size: size, Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
 		Reorient: d.Reorient, Spacing: d.Spacing, Frame: d.Frame, FramesAsChannels: d.FramesAsChannels,
-		ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
+		Stack: d.Stack, ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
 		Split:  &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Mixed: !d.Stratify, Seed: d.SplitSeed},
 		Splits: d.Splits, Labels: d.Labels, LabelColumn: d.LabelColumn, LabelKind: data.LabelKind(d.LabelKind),
 		SubjectColumn: d.SubjectColumn, Subjects: data.SubjectSource(d.SubjectFrom),
