@@ -107,6 +107,7 @@ func TestNotAVolume(t *testing.T) {
 func TestMadeSeries(t *testing.T) {
 	all := readFormats(t).Series
 	require.Greater(t, len(all), 14)
+	patients := map[uint64]int{}
 	for name, e := range all {
 		fsys, _ := e.fsys(t)
 		var files []string
@@ -122,6 +123,7 @@ func TestMadeSeries(t *testing.T) {
 		}
 		require.NoError(t, got[0].Err, name)
 		equalImage(t, name, e.expected, got[0].Image)
+		patients[got[0].Image.Header().Patient]++
 		said := fmt.Sprintf("%+v %+v", got[0], got[0].Image)
 		assert.NotContains(t, said, "SECRET", name)
 		if e.Notes == "" {
@@ -130,6 +132,8 @@ func TestMadeSeries(t *testing.T) {
 			assert.Contains(t, strings.Join(got[0].Image.Header().Notes, "; "), e.Notes, name)
 		}
 	}
+	assert.Len(t, patients, 1, "they are all of one patient")
+	assert.NotContains(t, patients, uint64(0))
 }
 
 // TestSeriesFrames: two images at each place make a 4-D series.
