@@ -1,6 +1,6 @@
 # The menu. Each target is one script or one command; scripts/ has the rest.
 
-.PHONY: help demo test test-bindings test-wasm bench lint fuzz build wasm page web setup clean
+.PHONY: help demo test test-bindings test-wasm test-browser bench lint fuzz build wasm page web setup clean
 
 help: ## This list
 	@echo "wgjepa: I-JEPA on images and volumes, computed in WGSL"
@@ -10,7 +10,8 @@ help: ## This list
 demo: build ## Train on phantoms, compare with an untrained encoder, draw pictures
 	@scripts/demo.sh
 
-test: setup ## Lint, every test, short fuzz runs
+test: ## Lint, every test, short fuzz runs
+	@scripts/setup.sh --tests
 	@scripts/test.sh
 
 test-bindings: setup ## The kernel suite over each native WebGPU binding
@@ -18,6 +19,10 @@ test-bindings: setup ## The kernel suite over each native WebGPU binding
 
 test-wasm: wasm ## The kernel suite, golden cases and runs through the wasm in Deno
 	@scripts/go test -count=1 -timeout 15m ./wasm
+
+test-browser: ## The page in Chromium: kernels, golden cases, every story, pictures of it
+	@scripts/setup.sh --tests
+	@scripts/test-browser.sh
 
 bench: build ## Speed of kernels and of a whole step (ADAPTER=… chooses)
 	@scripts/bench.sh

@@ -6,16 +6,18 @@
 # Debian and Ubuntu; elsewhere it prints what to install.
 #
 #   scripts/setup.sh           install, as root or through sudo, without questions
+#   scripts/setup.sh --tests   also npm and Chromium, for tests that skip without them
 #   scripts/setup.sh --check   report only; exit status 1 when something is missing
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
-check=no
+check=no tests=no
 case "${1:-}" in
 '') ;;
+--tests) tests=yes ;;
 --check) check=yes ;;
 *)
-	sed -n '2,9s/^# \{0,1\}//p' "$0"
+	sed -n '2,10s/^# \{0,1\}//p' "$0"
 	exit 2
 	;;
 esac
@@ -52,6 +54,17 @@ has_vulkan_driver() {
 	return 1
 }
 
+# Ubuntu's chromium-browser is a stub that asks for a snap: it must start.
+has_chromium() {
+	local name
+	for name in "${CHROMIUM:-chromium}" chromium-browser google-chrome-stable google-chrome; do
+		if command -v "$name" >/dev/null && "$name" --version 2>/dev/null | grep -q '^Chrom\|^Google Chrome'; then
+			return 0
+		fi
+	done
+	return 1
+}
+
 missing=()
 packages=()
 lacks() { # lacks WHAT PACKAGE…
@@ -69,13 +82,20 @@ if [ -z "$go_found" ]; then
 	missing+=("Go $go_wanted")
 fi
 
+# What tests use and skip without: Deno and the page's modules come through npm.
+wanted=()
+if [ $tests = yes ]; then
+	command -v npm >/dev/null || wanted+=(npm)
+	has_chromium || wanted+=(chromium)
+fi
+
 hint() { # what a GPU that Mesa does not drive needs besides
 	if [ -e /dev/nvidiactl ] && ! ls /usr/share/vulkan/icd.d/*nvidia* /etc/vulkan/icd.d/*nvidia* >/dev/null 2>&1; then
 		say "an NVIDIA GPU is here without its Vulkan driver: install the driver's own package that holds nvidia_icd.json (Debian: nvidia-vulkan-icd; Ubuntu: libnvidia-gl-VERSION). Until then a software driver is used."
 	fi
 }
 
-if [ ${#missing[@]} = 0 ]; then
+if [ ${#missing[@]} = 0 ] && [ ${#wanted[@]} = 0 ]; then
 	if at_least "$go_version" "$go_wanted"; then
 		say "complete: C compiler, make, git, Vulkan, Go $go_version"
 	else
@@ -85,9 +105,16 @@ if [ ${#missing[@]} = 0 ]; then
 	exit 0
 fi
 for what in "${missing[@]}"; do say "missing: $what"; done
+for what in "${wanted[@]}"; do say "missing for some tests: $what"; done
 [ $check = no ] || exit 1
+skipped() { say "$*: the tests that need it skip"; }
 
 # --- Where to get it ----------------------------------------------------------
+
+if [ ${#missing[@]} = 0 ] && { ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; }; }; then
+	for what in "${wanted[@]}"; do skipped "$what cannot be installed here"; done
+	exit 0
+fi
 
 if ! command -v apt-get >/dev/null; then
 	if [ "$(uname)" = Darwin ]; then
@@ -136,7 +163,18 @@ if [ -z "$go_found" ]; then
 		packages+=(python3-pip ca-certificates)
 	fi
 fi
-apt install -y --no-install-recommends "${packages[@]}" || die "apt-get could not install ${packages[*]}"
+if [ ${#packages[@]} != 0 ]; then
+	apt install -y --no-install-recommends "${packages[@]}" || die "apt-get could not install ${packages[*]}"
+fi
+for what in "${wanted[@]}"; do
+	if [[ $(apt-cache policy "$what") != *'Candidate: '[0-9]* ]]; then
+		skipped "this release has no package $what"
+	elif ! apt install -y --no-install-recommends "$what"; then
+		skipped "apt-get could not install $what"
+	elif [ "$what" = chromium ] && ! has_chromium; then
+		skipped "the package chromium holds no browser that starts"
+	fi
+done
 
 if [ -z "$go_found" ] && [ -z "$from" ]; then
 	# Older releases package a Go from before the toolchain mechanism. The Python

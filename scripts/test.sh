@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that says whether the project is right, in one go:
 #   lint, all tests on the first GPU interface (a software one where there is no GPU),
+#   the wasm program in Deno, a short story of the page in Chromium (test-browser.sh has all),
 #   the kernel suite over the other native bindings,
 #   the race detector where goroutines meet, and a short run of every fuzz target.
 set -euo pipefail
@@ -23,8 +24,23 @@ done
 step "lint"
 scripts/lint.sh
 
+step "the wasm program and the page"
+if command -v npm >/dev/null; then
+	scripts/wasm.sh --deno
+	scripts/page.sh
+else
+	echo "npm is not installed (scripts/setup.sh --tests does): the tests that need Deno or the page skip"
+fi
+
 step "tests"
-go test -count=1 -timeout 12m ./...
+# The page's tests have the machine to themselves: they wait for a browser.
+mapfile -t packages < <(go list ./... | grep -v '^wgjepa/www$')
+go test -count=1 -timeout 15m "${packages[@]}"
+
+step "the page in Chromium"
+go test -count=1 -short -v -timeout 10m ./www | grep -v '^=== '
+
+step "tools"
 go test -C tools -count=1 ./...
 
 step "bindings"

@@ -73,6 +73,14 @@ func flags(profile string) ([]chromedp.ExecAllocatorOption, error) {
 	), nil
 }
 
+// long skips what the short lane of make test leaves out.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out of the short lane: make test-browser runs it")
+	}
+}
+
 // tab is one tab of a browser.
 type tab struct {
 	t   testing.TB

@@ -159,9 +159,7 @@ func TestSameBits(t *testing.T) {
 
 // TestDriver runs the browser driver's own tests in a browser.
 func TestDriver(t *testing.T) {
-	if testing.Short() {
-		t.Skip("short")
-	}
+	long(t)
 	text := inBrowser(t, "../gpu/internal/browser", "-test.v")
 	require.Contains(t, text, "--- PASS: TestLostDevice")
 	require.NotContains(t, text, "--- SKIP: TestRoundTrip")

@@ -23,7 +23,7 @@ import (
 
 // waits is the longest that anything but a training may take: two cores that
 // compute graphics and much else are slow at times.
-const waits = 40 * time.Second
+const waits = 2 * time.Minute
 
 // trains is the longest that a training may take.
 const trains = 6 * time.Minute
@@ -74,7 +74,7 @@ func (b *tab) configure(conf string) {
 	b.until(waits, `document.getElementById("preset").value === "own" && document.getElementById("status").textContent.endsWith("ready.") && document.getElementById("fit").dataset.fits === "true"`)
 }
 
-// losses are what the page has drawn so far.
+// step is the last update whose figures the page has.
 func (b *tab) step() int {
 	b.t.Helper()
 	return eval[int](b, waits, "wgjepaPage.step()")
@@ -181,6 +181,7 @@ func (b *tab) quiet() {
 // the same weights, bit for bit, as one that was not; and the native command
 // goes on from the page's checkpoint.
 func TestReload(t *testing.T) {
+	long(t)
 	b, _ := page(t)
 	train := func() []byte {
 		b.until(trains, `document.documentElement.dataset.state === "done"`)
@@ -233,9 +234,9 @@ func TestReload(t *testing.T) {
 // TestLost: the device goes in mid-training; the page says so and goes on from
 // its autosave by itself, to the same weights.
 func TestLost(t *testing.T) {
+	long(t)
 	b, _ := page(t)
-	long := strings.Replace(tiny, "max_epochs = 4", "max_epochs = 12", 1)
-	b.generated(long)
+	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 12", 1))
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() >= 3")
 	b.click("save")
@@ -248,6 +249,7 @@ func TestLost(t *testing.T) {
 
 // TestHippocampus drops a folder of real volumes with voxel labels.
 func TestHippocampus(t *testing.T) {
+	long(t)
 	dir := shared(t, "data", "JEPA_TEST_DATA")
 	folder := filepath.Join(t.TempDir(), "hippocampus")
 	for _, kind := range []string{"images", "labels"} {
@@ -278,6 +280,7 @@ func TestHippocampus(t *testing.T) {
 
 // TestAdrenal drops a set of MedMNIST, whose labels are in the file.
 func TestAdrenal(t *testing.T) {
+	long(t)
 	dir := shared(t, "data", "JEPA_TEST_DATA")
 	b, s := page(t)
 	b.drop(filepath.Join(dir, "medmnist3d", "adrenalmnist3d.npz"))

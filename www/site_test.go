@@ -5,8 +5,10 @@ package www
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,8 +76,6 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case r.Method == http.MethodConnect || !strings.HasPrefix(address, origin+"/"):
 		http.Error(w, "there is no network beyond the page's own server", http.StatusBadGateway)
-	case r.URL.Path == "/folder/page.test":
-		w.WriteHeader(http.StatusNoContent)
 	default:
 		w.Header().Set("Cache-Control", "no-cache")
 		files.ServeHTTP(w, r)
@@ -89,11 +89,21 @@ func (s *site) goDown(down bool) {
 	s.mu.Unlock()
 }
 
-// asked returns the requests since the last call.
+// ownHosts are what Chromium itself asks, with any page or none, whatever it is
+// told: for its updates, and whether somebody is signed in.
+var ownHosts = []string{"update.googleapis.com", "accounts.google.com", "clients2.google.com"}
+
+// asked returns the requests since the last call, without Chromium's own.
 func (s *site) asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := s.requests
+	list := []string{}
+	for _, r := range s.requests {
+		_, address, _ := strings.Cut(r, " ")
+		if u, err := url.Parse(address); err != nil || !slices.Contains(ownHosts, u.Hostname()) {
+			list = append(list, r)
+		}
+	}
 	s.requests = nil
 	return list
 }
