@@ -232,12 +232,12 @@ async function open(fresh = false) {
 }
 
 async function fit() {
-  const turn = opening, name = adapterInfo()?.Name || "the adapter";
+  const turn = opening;
   try {
     const answer = await request("estimate", { adapter: adapter() });
     if (turn !== opening) return;
     page.fit = answer;
-    $("fit").textContent = fitSentence(answer, name);
+    $("fit").textContent = fitSentence(answer);
     $("fit").dataset.fits = String(answer.fits);
   } catch (e) {
     page.fit = null;
@@ -510,8 +510,8 @@ async function probe(quick) {
   now.disabled = true;
   try {
     const progress = (/** @type {any} */ e) => { if (e.event === "progress" && e.total) words.textContent = e.done < e.total ? `Reading features: ${Math.round(100 * e.done / e.total)} %…` : "Fitting the probes…"; };
-    const result = await request("probe", { adapter: adapter(), ...(quick ? { set: ["probe.dense_volumes=24", "probe.resamples=200"] } : {}) }, progress);
-    if (quick) result.notes = [...(result.notes ?? []), "A quick probe in between: fewer volumes of the dense probe and fewer resamples. The one at the end uses all."];
+    const result = await request("probe", { adapter: adapter(), ...(quick ? { set: ["probe.dense_volumes=24", "probe.resamples=200", "probe.intensities=false", "probe.neighbours=0", "probe.curve=[]"] } : {}) }, progress);
+    if (quick) result.notes = [...(result.notes ?? []), "A quick probe in between: fewer volumes of the dense probe, fewer resamples, the encoders alone. The one at the end does all."];
     showProbe(result, step);
     curves.health(step, result.health);
   } catch (e) {

@@ -1,7 +1,8 @@
 // probe.js: the table trained | untrained, and what it means in a sentence.
 
-import { $, el } from "./dom.js";
-import { count, plain } from "./words.js";
+import uPlot from "uplot";
+import { $, colour, el } from "./dom.js";
+import { count, figure, plain } from "./words.js";
 
 /**
  * @typedef {{value: number|null, low: number|null, high: number|null}} Interval
@@ -70,6 +71,23 @@ function table(t) {
         ...beside.map(([k]) => el("td", {}, ...(s[k] ? interval(s[k]) : [""])))))))));
 }
 
+// fractions draws how the classes get better with the number of labels.
+/** @param {{fraction: number, samples: number, scores: Score[]}[]} curve */
+function fractions(curve) {
+  const of = (/** @type {(s: Score) => Interval} */ side) => curve.map((p) => side(p.scores[0]).value);
+  const line = colour("line"), axis = { stroke: colour("ink-soft"), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 }, font: "11px system-ui, sans-serif", labelFont: "11px system-ui, sans-serif", labelSize: 16 };
+  const holder = el("div", { "aria-hidden": "true" });
+  new uPlot({
+    width: 340, height: 180, legend: { show: false }, cursor: { show: false }, padding: [8, 10, 0, 0],
+    scales: { x: { time: false, distr: 3, range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [low * 0.9, high * 1.1] } },
+    axes: [{ ...axis, size: 26, label: "training labels", values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((t) => (t == null ? "" : String(t))) }, { ...axis, size: 46, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map(figure) }],
+    series: [{}, ...["trained", "untrained"].map((c, i) => ({ stroke: colour(c), width: 2, dash: i ? [5, 4] : undefined, points: { show: true, size: 6, fill: colour(c) } }))],
+  }, [curve.map((p) => p.samples), of((s) => s.trained), of((s) => s.untrained)], holder);
+  const words = curve.map((p) => `${count(p.samples, "label")}: ${figure(p.scores[0].trained.value)} trained, ${figure(p.scores[0].untrained.value)} untrained`).join("; ");
+  return el("figure", {}, el("figcaption", {}, el("h3", {}, "How many labels does it take?"), el("p", { class: "hint" }, `${curve[0].scores[0].metric}, by the number of training labels that the probe may see`), el("p", { class: "visually-hidden" }, words)),
+    holder, el("ul", { class: "legend" }, el("li", { class: "trained" }, "trained"), el("li", { class: "untrained dashed" }, "untrained")));
+}
+
 // decisive is the score that answers a task's question.
 /** @param {Task} t */
 const decisive = (t) => t.scores.find((s) => ["balanced accuracy", "mean Dice", "R²"].includes(s.metric)) ?? t.scores[0];
@@ -83,11 +101,12 @@ function summary(tasks) {
   return `the trained encoder is better than the untrained one at ${better || "none"} of ${tasks.length} questions${worse ? ` and worse at ${worse}` : ""}${better + worse < tasks.length ? "; elsewhere the difference is within the noise" : ""}.`;
 }
 
-/** @param {{tasks: Task[]|null, health?: {rankme: number[], feature_std: number[]}, notes?: string[]}} r @param {number|null} step */
+/** @param {{tasks: Task[]|null, health?: {rankme: number[], feature_std: number[]}, notes?: string[], curve?: any[]}} r @param {number|null} step */
 export function showProbe(r, step) {
   const tasks = (r.tasks ?? []).filter((t) => t.scores?.length);
   const parts = /** @type {Node[]} */ (tasks.map(table));
   if (tasks.length) parts.push(el("p", { class: "hint" }, "On test samples that training did not see, with 95 % bootstrap intervals. * marks a difference whose interval does not hold 0."));
+  if ((r.curve?.length ?? 0) > 1) parts.push(fractions(r.curve));
   if (r.health?.rankme?.every(Number.isFinite)) {
     const [a, b] = r.health.rankme;
     parts.push(el("p", { class: "hint" }, `RankMe of the test samples’ features: ${a.toFixed(1)} trained, ${b.toFixed(1)} untrained.`));

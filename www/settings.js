@@ -213,13 +213,16 @@ export class Settings {
 }
 
 // fitSentence says in plain words whether a training fits.
-/** @param {any} e the result of the command estimate @param {string} adapter */
-export function fitSentence(e, adapter) {
+/** @param {any} e the result of the command estimate */
+export function fitSentence(e) {
   const need = bytes(e.total);
   if (!e.fits) {
-    const why = e.why ? plain(e.why) : `It needs ${need} and ${adapter} has ${bytes(e.limit)}.`;
+    const why = e.why ? plain(e.why) : `It needs ${need}, and there are ${bytes(e.limit)}.`;
     return `Does not fit. ${why} Choose a smaller model, or smaller samples.`;
   }
-  if (!e.limit) return `Should fit: it needs ${need}. The browser does not tell how much memory ${adapter} has; if it runs out, the page says so and you choose a smaller model.`;
+  if (!e.limit) {
+    // Browsers keep the size of the memory to themselves.
+    return e.total < 2 ** 30 ? `Should fit: it needs ${need} of graphics memory.` : `May fit: it needs ${need} of graphics memory, and the browser does not tell how much there is. If it runs out, the page says so, and nothing is lost.`;
+  }
   return e.total > e.limit * 0.7 ? `Just fits: it needs ${need} of ${bytes(e.limit)}.` : `Fits well: it needs ${need} of ${bytes(e.limit)}.`;
 }
