@@ -131,9 +131,7 @@ func write(path string, channels int, size [3]int, affine [4][4]float64, values 
 func FileName(sample, suffix string) string {
 	lower := strings.ToLower(sample)
 	for _, ext := range []string{".gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy"} {
-		if strings.HasSuffix(lower, ext) {
-			lower = lower[:len(lower)-len(ext)]
-		}
+		lower = strings.TrimSuffix(lower, ext)
 	}
 	name := filepath.FromSlash(filepath.Clean("/" + filepath.ToSlash(sample[:len(lower)])))
 	name = strings.Map(func(r rune) rune {

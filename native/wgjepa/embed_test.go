@@ -331,6 +331,73 @@ func roundAll(v []float64) []float64 {
 	return out
 }
 
+// noisePictures writes a folder of small colour pictures.
+func noisePictures(t *testing.T, dir string) string {
+	t.Helper()
+	folder := filepath.Join(dir, "pictures")
+	require.NoError(t, os.Mkdir(folder, 0o755))
+	r := rand.New(rand.NewPCG(7, 8))
+	for i := range 3 {
+		m := image.NewRGBA(image.Rect(0, 0, 32, 32))
+		for k := range m.Pix {
+			m.Pix[k] = uint8(r.UintN(256)) | uint8(255*(k%4/3)) // opaque
+		}
+		require.NoError(t, writePNG(filepath.Join(folder, fmt.Sprintf("%d.png", i)), m))
+	}
+	return folder
+}
+
+// writeNPY writes an array of float32.
+func writeNPY(t *testing.T, path string, shape []int, x []float32) {
+	t.Helper()
+	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]"))
+	text += strings.Repeat(" ", 117-len(text)) + "\n"
+	array := append([]byte("\x93NUMPY\x01\x00v\x00"), text...)
+	for _, v := range x {
+		array = binary.LittleEndian.AppendUint32(array, math.Float32bits(v))
+	}
+	require.NoError(t, os.WriteFile(path, array, 0o644))
+}
+
+// Training goes on from the weights of every program, for some updates and whole again from its
+// own file.
+func TestInitFromPrograms(t *testing.T) {
+	dir := golden()
+	if dir == "" {
+		t.Skip("the reference's golden data are not there (JEPA_TEST_GOLDEN sets their folder)")
+	}
+	work := t.TempDir()
+	pictures, volumes := noisePictures(t, work), filepath.Join(work, "x.npy")
+	x := make([]float32, 4*12*8*8)
+	r := rand.New(rand.NewPCG(7, 8))
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	writeNPY(t, volumes, []int{4, 1, 12, 8, 8}, x)
+	common := []string{"--adapter", "cpu", "--pictures=false", "--max-steps", "2", "--set", "data.val=0", "--set", "data.test=0", "--set", "min_keep=0", "--set", "num_target_blocks=1", "--set", "predictor_embed_dim=12", "--set", "predictor_depth=1", "--batch-size", "2", "--overwrite"}
+	for _, c := range []struct {
+		weights, data, predictor string
+		flags                    []string
+	}{
+		{"weights/timm.safetensors", pictures, "begins at random: the weights have none", []string{"--init-heads", "3"}},
+		{"weights/timm.pth", pictures, "begins at random: the weights have none", []string{"--init-heads", "3"}},
+		{"weights/timm_legacy.pth", pictures, "begins at random: the weights have none", []string{"--init-heads", "3"}},
+		{"weights/hf_ijepa", pictures, "begins at random: the weights have none", nil},
+		{"paper2d_start.pth.tar", pictures, "", []string{"--init-heads", "3", "--preset", "paper", "--size", "32,32"}},
+		{"weights/nidl.pt", volumes, "the weights'", []string{"--init-heads", "3", "--init-size", "12,8,8", "--preset", "nidl", "--set", "predictor_num_heads=3"}},
+		{"weights/nidl.ckpt", volumes, "the weights'", []string{"--init-heads", "3", "--init-size", "12,8,8", "--preset", "nidl", "--set", "predictor_num_heads=3"}},
+	} {
+		var said strings.Builder
+		out := filepath.Join(work, "run")
+		args := append([]string{"train", c.data, "--init", filepath.Join(dir, c.weights), "--out", out}, common...)
+		require.Zero(t, run(append(args, c.flags...), &said, &said), "%s: %s", c.weights, &said)
+		require.Contains(t, said.String(), "predictor: "+c.predictor, c.weights)
+		require.Contains(t, said.String(), "2 updates done", c.weights)
+		said.Reset()
+		require.Zero(t, run([]string{"embed", out, c.data, "--out", filepath.Join(work, "z.npy"), "--overwrite", "--adapter", "cpu"}, &said, &said), "%s: %s", c.weights, &said)
+	}
+}
+
 // The weights of every program embed: files that hold the same numbers give the same table, and
 // nidl's the embedding that nidl computes.
 func TestEmbedWeightsOfPrograms(t *testing.T) {
@@ -339,29 +406,14 @@ func TestEmbedWeightsOfPrograms(t *testing.T) {
 		t.Skip("the reference's golden data are not there (JEPA_TEST_GOLDEN sets their folder)")
 	}
 	work := t.TempDir()
-	pictures := filepath.Join(work, "pictures")
-	require.NoError(t, os.Mkdir(pictures, 0o755))
-	r := rand.New(rand.NewPCG(7, 8))
-	for i := range 3 {
-		m := image.NewRGBA(image.Rect(0, 0, 32, 32))
-		for k := range m.Pix {
-			m.Pix[k] = uint8(r.UintN(256)) | uint8(255*(k%4/3))
-		}
-		require.NoError(t, writePNG(filepath.Join(pictures, fmt.Sprintf("%d.png", i)), m))
-	}
+	pictures := noisePictures(t, work)
 	expected, err := checkpoint.Open(filepath.Join(dir, "weights", "nidl_expected.safetensors"))
 	require.NoError(t, err)
 	defer expected.Close()
 	x, shape, err := expected.Float32s("x")
 	require.NoError(t, err)
 	volumes := filepath.Join(work, "x.npy")
-	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]"))
-	text += strings.Repeat(" ", 117-len(text)) + "\n"
-	array := append([]byte("\x93NUMPY\x01\x00v\x00"), text...)
-	for _, v := range x {
-		array = binary.LittleEndian.AppendUint32(array, math.Float32bits(v))
-	}
-	require.NoError(t, os.WriteFile(volumes, array, 0o644))
+	writeNPY(t, volumes, shape, x)
 
 	embed := func(weights string, flags ...string) (string, []float32) {
 		out := filepath.Join(work, "z.npy")
