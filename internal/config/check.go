@@ -40,7 +40,7 @@ func (c Config) Check() (Config, error) {
 }
 
 // SuggestSize proposes one size for samples of several: the median of each
-// axis, brought to a multiple of a patch that leaves the encoder a grid.
+// axis, brought to one that patches divide.
 func SuggestSize(sizes [][]int) []int {
 	median := slices.Clone(sizes[0])
 	for a := range median {
@@ -51,11 +51,15 @@ func SuggestSize(sizes [][]int) []int {
 		slices.Sort(axis)
 		median[a] = axis[len(axis)/2]
 	}
-	for p := max(1, min(16, slices.Min(median)/6)); p > 1; p-- {
-		if size := nearMultiple(median, p); slices.Min(size) >= 6*p {
-			if q, err := choosePatch(size); err == nil && q >= p {
-				return size
-			}
+	for p := min(16, slices.Min(median)/6); p > 1; p-- {
+		if size := nearMultiple(median, p); slices.Min(size) >= 6*p && evenPatch(size) >= p {
+			return size
+		}
+	}
+	for a, n := range median {
+		if axisPatch(n) == 0 {
+			p := min(16, max(2, n/6))
+			median[a] = max(2*p, nearMultiple([]int{n}, p)[0])
 		}
 	}
 	return median

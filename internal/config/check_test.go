@@ -51,11 +51,35 @@ func TestNote(t *testing.T) {
 }
 
 func TestSuggestSize(t *testing.T) {
-	hippocampus := [][]int{{36, 50, 36}, {35, 49, 35}, {36, 52, 40}}
-	size := SuggestSize(hippocampus)
-	require.Equal(t, []int{36, 48, 36}, size)
-	_, err := choosePatch(size)
-	require.NoError(t, err)
-	require.Equal(t, []int{224, 224}, SuggestSize([][]int{{224, 224}, {220, 230}}))
-	require.Len(t, SuggestSize([][]int{{3, 3}, {4, 4}}), 2)
+	for _, c := range []struct{ sizes, want [][]int }{
+		{[][]int{{36, 50, 36}, {35, 49, 35}, {36, 52, 40}}, [][]int{{36, 48, 36}}},
+		{[][]int{{224, 224}, {220, 230}}, [][]int{{224, 224}}},
+		{[][]int{{31, 37, 29}}, [][]int{{32, 36, 28}}},
+		{[][]int{{64, 64, 9}}, [][]int{{64, 64, 10}}},
+		{[][]int{{3, 1}}, [][]int{{4, 4}}},
+	} {
+		size := SuggestSize(c.sizes)
+		require.Equal(t, c.want[0], size, c.sizes)
+		_, err := choosePatch(size)
+		require.NoError(t, err)
+	}
+}
+
+func TestChoosePatch(t *testing.T) {
+	for _, c := range []struct{ size, want []int }{
+		{[]int{64, 64, 64}, []int{8}},
+		{[]int{28, 28}, []int{4}},
+		{[]int{64, 64, 10}, []int{8, 8, 2}},
+		{[]int{256, 256, 4}, []int{16, 16, 2}},
+		{[]int{30, 33, 35}, []int{5, 3, 5}},
+	} {
+		p, err := choosePatch(c.size)
+		require.NoError(t, err)
+		require.Equal(t, c.want, p, c.size)
+	}
+	_, err := choosePatch([]int{64, 64, 9})
+	var none *PatchError
+	require.ErrorAs(t, err, &none)
+	require.Equal(t, []int{64, 64, 10}, none.Suggest)
+	require.ErrorContains(t, err, "data.size = [64, 64, 10]")
 }

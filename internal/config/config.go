@@ -212,7 +212,7 @@ func (c *Config) Complete(channels int, size []int) error {
 		if err != nil {
 			return err
 		}
-		v.PatchSize = []int{p}
+		v.PatchSize = p
 	}
 	// The sizes of nidl's example on OrganMNIST3D.
 	if v.EmbedDim == 0 {
@@ -232,15 +232,50 @@ func (c *Config) Complete(channels int, size []int) error {
 }
 
 // choosePatch is the largest patch size that leaves six patches or more along
-// every axis.
-func choosePatch(size []int) (int, error) {
-	smallest := slices.Min(size)
-	for p := min(16, smallest/6); p >= 2; p-- {
-		if !slices.ContainsFunc(size, func(s int) bool { return s%p != 0 }) {
-			return p, nil
+// every axis, or where there is none, one for each axis; a short axis may have
+// fewer.
+func choosePatch(size []int) ([]int, error) {
+	if p := evenPatch(size); p > 0 {
+		return []int{p}, nil
+	}
+	var patch []int
+	for _, n := range size {
+		p := axisPatch(n)
+		if p == 0 {
+			return nil, &PatchError{Size: size, Suggest: SuggestSize([][]int{size})}
+		}
+		patch = append(patch, p)
+	}
+	return patch, nil
+}
+
+// axisPatch is the largest patch size that divides n into six or more, or where n
+// is short, into two or more; 0 where there is none.
+func axisPatch(n int) int {
+	for p := min(16, max(2, n/6)); p >= 2; p-- {
+		if n%p == 0 && n >= 2*p {
+			return p
 		}
 	}
-	return 0, fmt.Errorf("config: no patch size divides %v well: bring the samples to another size, such as data.size = %s, or choose encoder.patch_size", size, intsText(nearMultiple(size, max(2, smallest/8))))
+	return 0
+}
+
+// evenPatch is the largest patch size, equal along all axes, that leaves six
+// patches or more along each; 0 where there is none.
+func evenPatch(size []int) int {
+	for p := min(16, slices.Min(size)/6); p >= 2; p-- {
+		if !slices.ContainsFunc(size, func(s int) bool { return s%p != 0 }) {
+			return p
+		}
+	}
+	return 0
+}
+
+// PatchError says that no patch size divides samples well.
+type PatchError struct{ Size, Suggest []int }
+
+func (e *PatchError) Error() string {
+	return fmt.Sprintf("config: no patch size divides %v well: bring the samples to another size, such as data.size = %s, or choose encoder.patch_size", e.Size, intsText(e.Suggest))
 }
 
 // suggestSize adds to an error of a patch size that does not divide the image
