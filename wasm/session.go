@@ -317,8 +317,13 @@ func (s *session) open(c command) (any, error) {
 	s.conf, s.state = conf, ""
 	channels, size := s.ds.Shape()
 	if s.unfit = s.conf.Complete(channels, size); s.unfit != nil {
-		s.unfit = failure{error: s.unfit, kind: "config"}
-		return nil, s.unfit
+		f := failure{error: s.unfit, kind: "config", more: map[string]any{"refused": refusals(s.report)}}
+		var none *config.PatchError
+		if errors.As(s.unfit, &none) {
+			f.more["suggest"] = none.Suggest
+		}
+		s.unfit = f
+		return nil, f
 	}
 	return s.opened(), nil
 }
