@@ -24,7 +24,9 @@
 // has "result" or "error" {"kind", "message", …}. Kinds of errors:
 //
 //	command   a command that is not understood or not possible now
-//	config    the configuration; the message names the line or the key
+//	config    the configuration; the message names the line or the key. Of open,
+//	          where data were read, "refused" as below, and "suggest", a size to
+//	          bring samples to where no patch size divides theirs
 //	data      the data; "refused" [{"name", "reason"}] lists files that cannot be used
 //	size      samples of several sizes: "sizes" {"36×50×36": n, …}, and "suggest",
 //	          a size to bring them to
