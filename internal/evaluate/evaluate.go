@@ -159,6 +159,19 @@ var ErrNoLabels = errors.New("the data have no labels to probe: classes and numb
 // Run evaluates. progress is called after each batch with how many samples of
 // how many have been read; an error of it ends the evaluation.
 func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress func(done, total int) error) (*Result, error) {
+	return new(Baseline).Run(ds, c, trained, untrained, progress)
+}
+
+// Baseline keeps the untrained encoder's features for evaluations to come, such
+// as those during a training. It belongs to one data set.
+type Baseline struct {
+	of       string // configuration
+	features *features
+}
+
+// Run is the function Run. It does not open the untrained encoder where the
+// configuration is that of the last time.
+func (b *Baseline) Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress func(done, total int) error) (*Result, error) {
 	e := &evaluation{ds: ds, o: c.Probe, seed: c.Seed, patch: c.Encoder.PatchSize}
 	if slices.Contains(c.Data.Paths, config.GeneratedData) {
 		e.tissues = phantom.Tissues
@@ -171,11 +184,20 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 	}
 	total := 0
 	for s := range splitNames {
-		total += 2 * len(e.labels.ids[s])
+		total += len(e.labels.ids[s])
+	}
+	f := make([]*features, 2, 3)
+	of := string(c.TOML())
+	if b.of == of {
+		f[1] = b.features
+	} else {
+		total *= 2
 	}
 	done := 0
-	f := make([]*features, 2, 3)
 	for i, with := range []Encoder{trained, untrained} {
+		if f[i] != nil {
+			continue
+		}
 		err := with(func(encoder *jepa.Features) (err error) {
 			f[i], err = e.read(encoder, func(n int) error {
 				done += n
@@ -187,6 +209,7 @@ func Run(ds data.Dataset, c *config.Config, trained, untrained Encoder, progress
 			return nil, err
 		}
 	}
+	b.of, b.features = of, f[1]
 	if e.o.Intensities {
 		raw, err := e.intensities()
 		if err != nil {

@@ -175,3 +175,35 @@ func TestHeldOut(t *testing.T) {
 	require.Equal(t, val[:validation], ids[:validation])
 	require.Equal(t, min(64, len(val)+len(train)), len(ids))
 }
+
+// TestBaseline: the untrained encoder is read once, and nothing else changes.
+func TestBaseline(t *testing.T) {
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	ds, c := torsos(t, "probe.pooling = 'mean'")
+	c.Probe.Resamples = 100
+	opened := 0
+	counted := func(use func(*jepa.Features) error) error {
+		opened++
+		return untrained(d, c, 3)(use)
+	}
+	quiet := func(int, int) error { return nil }
+	var b Baseline
+	want, err := Run(ds, c, untrained(d, c, 3), untrained(d, c, 3), quiet)
+	require.NoError(t, err)
+	for range 2 {
+		got, err := b.Run(ds, c, untrained(d, c, 3), counted, quiet)
+		require.NoError(t, err)
+		first, err := json.Marshal(want)
+		require.NoError(t, err)
+		again, err := json.Marshal(got)
+		require.NoError(t, err)
+		require.JSONEq(t, string(first), string(again))
+	}
+	require.Equal(t, 1, opened)
+	c.Seed++
+	_, err = b.Run(ds, c, untrained(d, c, 3), counted, quiet)
+	require.NoError(t, err)
+	require.Equal(t, 2, opened)
+}
