@@ -16,6 +16,7 @@ import (
 	"wgjepa/data"
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
 	"wgjepa/internal/view"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
@@ -62,6 +63,7 @@ type kept struct {
 	untrainedColors   map[int][]byte // of samples
 	untrainedPooledOf string
 	untrainedPooled   probe.Matrix // of held-out samples
+	baseline          evaluate.Baseline
 }
 
 // forget drops what a file of weights gave: it may be written over.
