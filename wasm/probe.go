@@ -40,7 +40,7 @@ func (s *session) evaluate(c command, progress func(done, total int) error) (any
 		return nil, err
 	}
 	e.conf.Probe = conf.Probe
-	result, err := evaluate.Run(s.ds, &e.conf, e.trained, e.untrained, progress)
+	result, err := s.kept.baseline.Run(s.ds, &e.conf, e.trained, e.untrained, progress)
 	if errors.Is(err, evaluate.ErrNoLabels) {
 		h, err := s.look(e, progress)
 		if err != nil {
