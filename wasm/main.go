@@ -117,6 +117,12 @@
 //	          prints, with "step". Data without labels have no tasks.
 //	health    {"weights", "encoder", "adapter"}: of held-out samples' embeddings →
 //	          {"step", "samples", "rankme": [trained, untrained], "feature_std": […]}
+//	finetune  {"dir", "set": ["finetune.key=value", …], "resume", "weights",
+//	          "encoder", "adapter"}: trains a copy of the encoder and a linear head on
+//	          the labels, and writes what the native command writes to dir, metrics
+//	          and pictures aside. stop saves; with resume it goes on from there. Events
+//	          "progress" {"step", "total"} and {"epoch", "loss", "validation", "best",
+//	          "lr"} → what wgjepa finetune --json prints
 //
 // Reading samples posts "progress" {"done", "total"}.
 //
@@ -133,7 +139,7 @@
 //
 // adapter is as in gpu.Open. While a training runs, commands are heard after the
 // update at hand; those that would replace what it works on are refused: open,
-// load, train, and all of the program.
+// load, train, finetune, and all of the program.
 package main
 
 import (
@@ -170,6 +176,7 @@ type command struct {
 	K      int `json:"k"`
 
 	Dir             string   `json:"dir"`
+	Resume          bool     `json:"resume"`
 	CheckpointEvery int      `json:"checkpoint_every"`
 	StatsMS         int      `json:"stats_ms"`
 	ProbeEveryMS    int      `json:"probe_every_ms"`

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"wgjepa/internal/config"
@@ -27,7 +28,7 @@ func (s *session) evaluate(c command, progress func(done, total int) error) (any
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
-	conf, err := s.probeConfig(c)
+	conf, err := s.tableConfig(c, "probe")
 	if err != nil {
 		return nil, err
 	}
@@ -53,16 +54,16 @@ func (s *session) evaluate(c command, progress func(done, total int) error) (any
 	return probed{e.step, s.device.Info().Name, conf.Probe, result}, nil
 }
 
-// probeConfig is the configuration with c's settings of the table [probe].
-func (s *session) probeConfig(c command) (config.Config, error) {
+// tableConfig is the configuration with c's settings of those tables.
+func (s *session) tableConfig(c command, tables ...string) (config.Config, error) {
 	conf := s.conf
 	for _, assignment := range c.Set {
 		line, err := config.Setting(assignment)
 		if err != nil {
 			return conf, failure{error: err, kind: "config"}
 		}
-		if !strings.HasPrefix(assignment, "probe.") {
-			return conf, commandError(fmt.Sprintf("set is %q: probe takes keys of the table probe, such as probe.dense_volumes=16", assignment))
+		if table, _, _ := strings.Cut(assignment, "."); !slices.Contains(tables, table) {
+			return conf, commandError(fmt.Sprintf("set is %q: %s takes keys of the table %s, such as probe.dense_volumes=16", assignment, c.Command, strings.Join(tables, " or ")))
 		}
 		if err := jepa.DecodeTOML(line.TOML, &conf); err != nil {
 			return conf, failure{error: err, kind: "config"}

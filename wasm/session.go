@@ -169,6 +169,8 @@ func (s *session) try(c command) (result any, err error) {
 		return s.endable(func() (any, error) { return s.probe(c) })
 	case "health":
 		return s.endable(func() (any, error) { return s.health(c) })
+	case "finetune":
+		return s.endable(func() (any, error) { return s.finetune(c) })
 	}
 	if f := checks[c.Command]; f != nil {
 		return f(s, c)

@@ -2,8 +2,10 @@ package evaluate
 
 import (
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"slices"
@@ -458,4 +460,38 @@ func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen []float32
 		})
 	}
 	return nil
+}
+
+// WritePredictions writes a CSV of the predictions: name, split, label, predicted
+// and the probability of each class.
+func (r *Finetuned) WritePredictions(to io.Writer) error {
+	w := csv.NewWriter(to)
+	rows := [][]string{PredictionHeader(r.Classes, "split", "label")}
+	for _, p := range r.Predictions {
+		rows = append(rows, PredictionRow(p.Name, r.Classes, p.Output, p.Split, p.Label))
+	}
+	return w.WriteAll(rows)
+}
+
+// PredictionHeader names the columns of a table of predictions; without classes
+// they are numbers.
+func PredictionHeader(classes []string, more ...string) []string {
+	row := append(append([]string{"name"}, more...), "predicted")
+	for _, k := range classes {
+		row = append(row, "p("+k+")")
+	}
+	return row
+}
+
+// PredictionRow is a row of that table.
+func PredictionRow(name string, classes []string, output []float64, more ...string) []string {
+	row := append([]string{name}, more...)
+	if len(classes) == 0 {
+		return append(row, strconv.FormatFloat(output[0], 'g', 7, 64))
+	}
+	row = append(row, classes[slices.Index(output, slices.Max(output))])
+	for _, p := range output {
+		row = append(row, strconv.FormatFloat(p, 'f', 5, 64))
+	}
+	return row
 }

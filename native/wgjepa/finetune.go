@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -283,38 +281,10 @@ func (t *tuning) drawCurves() error {
 
 func (t *tuning) writePredictions(r *evaluate.Finetuned) error {
 	var b strings.Builder
-	w := csv.NewWriter(&b)
-	rows := [][]string{predictionHeader(r.Classes, "split", "label")}
-	for _, p := range r.Predictions {
-		rows = append(rows, predictionRow(p.Name, r.Classes, p.Output, p.Split, p.Label))
-	}
-	if err := w.WriteAll(rows); err != nil {
+	if err := r.WritePredictions(&b); err != nil {
 		return err
 	}
 	return t.folder.write(predictionsFile, []byte(b.String()))
-}
-
-// predictionHeader names the columns of a table of predictions; without classes
-// they are numbers.
-func predictionHeader(classes []string, more ...string) []string {
-	row := append([]string{"name"}, more...)
-	row = append(row, "predicted")
-	for _, k := range classes {
-		row = append(row, "p("+k+")")
-	}
-	return row
-}
-
-func predictionRow(name string, classes []string, output []float64, more ...string) []string {
-	row := append([]string{name}, more...)
-	if len(classes) == 0 {
-		return append(row, strconv.FormatFloat(output[0], 'g', 7, 64))
-	}
-	row = append(row, classes[slices.Index(output, slices.Max(output))])
-	for _, p := range output {
-		row = append(row, strconv.FormatFloat(p, 'f', 5, 64))
-	}
-	return row
 }
 
 func labelCommand(c *console) *cobra.Command {
@@ -382,7 +352,7 @@ func label(c *console, flags *configFlags, path string, paths []string, out stri
 	defer bar.end()
 	var b strings.Builder
 	w := csv.NewWriter(&b)
-	if err := w.Write(predictionHeader(head.Classes)); err != nil {
+	if err := w.Write(evaluate.PredictionHeader(head.Classes)); err != nil {
 		return err
 	}
 	features, err := jepa.LoadFeatures(d, file, jepa.ContextEncoder, min(batch, max(1, ds.Len())))
@@ -391,7 +361,7 @@ func label(c *console, flags *configFlags, path string, paths []string, out stri
 	}
 	counts := make(map[string]int)
 	err = head.Apply(ds, features, func(i int, output []float64) error {
-		row := predictionRow(ds.Name(i), head.Classes, output)
+		row := evaluate.PredictionRow(ds.Name(i), head.Classes, output)
 		counts[row[1]]++
 		bar.set(i + 1)
 		return errors.Join(ctx.Err(), w.Write(row))
