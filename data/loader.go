@@ -127,9 +127,7 @@ func (l *Loader) Batch(step int, dst []float32) error {
 	if len(l.queue) > 0 && l.queue[0].step != step {
 		l.abandon()
 	}
-	for next := step + len(l.queue); len(l.queue) < l.opt.Ahead; next++ {
-		l.schedule(next)
-	}
+	l.fill(step)
 	j := l.queue[0]
 	start := time.Now()
 	<-j.ready
@@ -143,6 +141,23 @@ func (l *Loader) Batch(step int, dst []float32) error {
 		return fmt.Errorf("data: step %d: %w", step, err)
 	}
 	return nil
+}
+
+// Prepare begins to prepare the batch of a step and the ones that follow, for a
+// Batch to come: meanwhile kernels may compile.
+func (l *Loader) Prepare(step int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && len(l.queue) == 0 {
+		l.fill(step)
+	}
+}
+
+// fill schedules batches from step on until enough are ahead.
+func (l *Loader) fill(step int) {
+	for next := step + len(l.queue); len(l.queue) < l.opt.Ahead; next++ {
+		l.schedule(next)
+	}
 }
 
 // Samples returns which samples the batch of a step holds, in its order.

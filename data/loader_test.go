@@ -51,6 +51,8 @@ func TestPure(t *testing.T) {
 		o.Batch, o.Seed, o.Augment = 4, 9, crops
 		m, err := NewLoader(d, o)
 		require.NoError(t, err)
+		m.Prepare(7)
+		m.Prepare(3)                       // it prepares already
 		for step := 7; step < 13; step++ { // resumed in the middle
 			assert.Equal(t, want[step], batch(t, m, step), "step %d", step)
 		}
@@ -60,6 +62,7 @@ func TestPure(t *testing.T) {
 	m, err := NewLoader(d, opt)
 	require.NoError(t, err)
 	defer m.Close()
+	m.Prepare(6) // in vain
 	assert.NotEqual(t, want[0], batch(t, m, 0))
 	for step := 1; step < 15; step++ {
 		assert.NotEqual(t, want[0], want[step])

@@ -122,6 +122,9 @@ func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.state == "" {
+		s.loader.Prepare(0) // while kernels compile
+	}
 	t, err := jepa.New(d, s.conf.Config, s.loader.StepsPerEpoch()/s.conf.AccumulateGradBatches)
 	if err != nil {
 		return nil, err

@@ -122,6 +122,12 @@ func (d *Device) ready() error {
 	return failed(glueFailure(d.token))
 }
 
+// awaited is the size from which an allocation waits for the device to agree, in
+// bytes: one that is refused ends a training, so it shall be known by its name
+// at once. Smaller ones are many, and what is wrong with them is said by the
+// next call that waits.
+const awaited = 64 << 20
+
 // NewBuffer allocates n zeroed elements.
 func (d *Device) NewBuffer(label string, _ bool, n int) (driver.Buffer, error) {
 	if err := d.ready(); err != nil {
@@ -129,7 +135,13 @@ func (d *Device) NewBuffer(label string, _ bool, n int) (driver.Buffer, error) {
 	}
 	lastSerial++
 	b := &buffer{d: d, id: d.ids.take(), serial: lastSerial, label: label, size: 4 * uint64(n), groups: map[*group]struct{}{}}
-	if err := call(d.token, func() { glueBuffer(d.token, b.id, label, float64(b.size)) }); err != nil {
+	var err error
+	if b.size >= awaited {
+		err = call(d.token, func() { glueBuffer(d.token, b.id, label, float64(b.size)) })
+	} else {
+		err = failed(glueBufferNow(d.token, b.id, label, float64(b.size)))
+	}
+	if err != nil {
 		d.ids.give(b.id)
 		return nil, err
 	}

@@ -335,6 +335,31 @@ func TestCompileSideBySide(t *testing.T) {
 	requireAll(t, d, dst, 64, 15)
 }
 
+const profiled = 2048 // as in driver.js
+
+// TestProfile: the dispatches of a plan are run in order and each is timed.
+func TestProfile(t *testing.T) {
+	d := open(t)
+	dst, src := pair(t, d, 64)
+	var p driver.Plan
+	const dispatches = profiled + 10 // more than are timed at once
+	for range dispatches {
+		add(&p, dst, src, 0, 64, 1, 0)
+	}
+	n := 0
+	stamped, err := d.Profile(&p, func(k *driver.Program, s float64) {
+		require.Equal(t, axpy, k)
+		require.GreaterOrEqual(t, s, 0.0)
+		n++
+	})
+	require.NoError(t, err)
+	require.Equal(t, slices.Contains(d.info.Features, "timestamp-query"), stamped)
+	require.Equal(t, dispatches, n)
+	requireAll(t, d, dst, 64, dispatches)
+	_, err = d.Profile(&driver.Plan{}, nil)
+	require.NoError(t, err)
+}
+
 // TestMemory: an allocation beyond the device's limit is an error of memory and
 // leaves the device usable.
 func TestMemory(t *testing.T) {

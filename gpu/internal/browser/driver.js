@@ -124,12 +124,12 @@ class Device {
     if (this.wantsRoom !== null) this.wantsRoom();
   }
 
-  // guarded runs f between error scopes and returns [its value, promise of its Failure or null].
+  // guarded runs f between error scopes and returns [its value, promise of its Failure or null, what it threw].
   guarded(f) {
     const d = this.device;
     d.pushErrorScope("out-of-memory");
     d.pushErrorScope("validation");
-    let value, thrown = null;
+    let value = null, thrown = null;
     try {
       value = f();
     } catch (e) {
@@ -141,7 +141,7 @@ class Device {
       if (v) return asFailure(v);
       return thrown;
     }, (e) => thrown ?? asFailure(e));
-    return [value, failure];
+    return [value, failure, thrown];
   }
 
   // guard is guarded for those who wait.
@@ -154,6 +154,17 @@ class Device {
 
   createBuffer(label, size, flags) {
     return this.guard(() => this.device.createBuffer({ label, size, usage: flags }));
+  }
+
+  // createBufferNow does not wait for the device to agree: a refusal becomes
+  // this.failure later.
+  createBufferNow(label, size, flags) {
+    const [buffer, failure, thrown] = this.guarded(() => this.device.createBuffer({ label, size, usage: flags }));
+    if (thrown !== null) throw thrown;
+    failure.then((e) => {
+      if (e !== null) this.fail(new Failure(e.kind, `allocate ${label}: ${e.message}`));
+    });
+    return buffer;
   }
 
   // compile makes all fresh pipelines side by side. It throws a Failure whose
@@ -492,6 +503,10 @@ export function webgpu(gpu) {
         d.buffers[id] = await d.createBuffer(label, size, usage.storage | usage.copySrc | usage.copyDst);
       });
     },
+    buffer_now: (token, id, labelAt, labelLength, size) => now(() => {
+      const d = devices.get(token);
+      d.buffers[id] = d.createBufferNow(string(labelAt, labelLength), size, usage.storage | usage.copySrc | usage.copyDst);
+    }),
     release: (token, id) => {
       const d = devices.get(token);
       d.buffers[id].destroy();

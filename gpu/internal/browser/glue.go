@@ -40,6 +40,9 @@ func glueClose(token uint32)
 //go:wasmimport wgjepa_gpu buffer
 func glueBuffer(token, id uint32, label string, size float64)
 
+//go:wasmimport wgjepa_gpu buffer_now
+func glueBufferNow(token, id uint32, label string, size float64) int32
+
 //go:wasmimport wgjepa_gpu release
 func glueRelease(token, id uint32)
 
