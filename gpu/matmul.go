@@ -339,7 +339,7 @@ func (t *Trial) variants(f func()) {
 		{tall: math.MaxInt, scores: kept.scores, parallel: kept.parallel},
 		{scores: kept.scores, parallel: kept.parallel},
 	} {
-		if v.subgroups > kept.subgroups {
+		if v.subgroups > kept.subgroups || kept.alone && (v.registers != kept.registers || v.subgroups != kept.subgroups) {
 			continue
 		}
 		t.d.tuning = v

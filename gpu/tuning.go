@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"math"
 	"slices"
 	"strings"
 )
@@ -23,13 +24,22 @@ type tuning struct {
 	// parallel is about how many outputs of a product give the whole adapter
 	// work: smaller products over many rows are split by rows.
 	parallel int
+	// alone says that the adapter's compiler takes seconds to minutes, and
+	// gigabytes, for the variants that are not chosen: tests leave them out.
+	alone bool
 }
 
 func tuningFor(info Info) tuning {
-	if info.Kind == Software || info.Kind == Twins {
-		return tuning{registers: true, subgroups: subgroups(info), scores: 1 << 20, parallel: 8 << 10}
+	if info.Kind != Software && info.Kind != Twins {
+		return tuning{tall: 256, scores: 8 << 20, parallel: 512 << 10}
 	}
-	return tuning{tall: 256, scores: 8 << 20, parallel: 512 << 10}
+	t := tuning{registers: true, subgroups: subgroups(info), tall: math.MaxInt, scores: 1 << 20, parallel: 8 << 10}
+	if info.Kind == Software && !strings.Contains(info.Name, "llvmpipe") {
+		// SwiftShader and its like cannot compile large tiles in registers.
+		t.alone, t.registers = true, t.subgroups > 0
+		t.subgroups = min(t.subgroups, 4)
+	}
+	return t
 }
 
 // subgroups is how many invocations every subgroup is known to have, of the

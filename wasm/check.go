@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall/js"
 
 	"wgjepa/checkpoint"
 	"wgjepa/gpu"
@@ -87,9 +88,15 @@ func verifyFile(d *gpu.Device, path string) (verified, error) {
 	return v, nil
 }
 
-// lanes is how many devices the doctor tests at once: nearly all of its time
-// is waiting for read-backs, which overlap.
-const lanes = 12
+// lanes is how many devices the doctor tests at once. In Deno nearly all of its
+// time is waiting for read-backs, which overlap; elsewhere most of it is the
+// compilation of kernels, for each device again.
+func lanes() int {
+	if js.Global().Get("Deno").IsUndefined() {
+		return 2
+	}
+	return 12
+}
 
 // doctor holds every kernel to its twin.
 func (s *session) doctor(c command) (any, error) {
@@ -114,7 +121,7 @@ func (s *session) doctor(c command) (any, error) {
 	cases, next := 0, 0
 	var first error
 	var workers sync.WaitGroup
-	for range min(lanes, len(jobs)) {
+	for range min(lanes(), len(jobs)) {
 		workers.Go(func() {
 			d, err := gpu.Open(c.Adapter)
 			if err != nil {
