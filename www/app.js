@@ -70,6 +70,7 @@ function enter(s) {
   $("pause").textContent = s === "paused" ? "Continue" : "Pause";
   $("save").hidden = !page.trained;
   for (const id of ["downloads", "similar-section", "probe"]) $(id).hidden = !page.trained;
+  if (s !== "empty") $("resume").open = false;
   for (const e of $("settings-form").elements) e.disabled = trains;
   for (const id of ["config-import", "config-reset", "try-generated", "files", "folder", "labels-choice", "bench-run"]) $(id).disabled = trains;
   $("config-text").readOnly = trains;
@@ -86,7 +87,7 @@ function trainLabel() {
 const status = (text) => { $("status").textContent = text; };
 
 // log adds a message beside the training; the same one is not said twice in a row.
-/** @param {string} text @param {"info"|"warn"|"bad"} kind @param {...Node} more */
+/** @param {string} text @param {"info"|"warn"|"bad"} kind @param {...(Node|string)} more */
 function log(text, kind = "info", ...more) {
   note(`${kind}: ${text}`);
   const box = $("messages"), last = box.lastElementChild;
@@ -186,10 +187,11 @@ async function open(fresh = false) {
     try {
       opened = await ask();
     } catch (e) {
-      if (e.kind !== "size" || !e.suggest || settings.size) throw e;
+      if (!e.suggest || settings.size) throw e;
       settings.size = `[${e.suggest.join(", ")}]`;
       opened = await ask();
-      log(`The samples have ${Object.keys(e.sizes ?? {}).length || "several"} different sizes: each is cropped or padded to ${e.suggest.join(" × ")}. You may choose another size in the settings.`);
+      const why = e.sizes ? `The samples have ${Object.keys(e.sizes).length} different sizes` : "No patches of one size fill these samples well";
+      log(`${why}: each is cropped or padded to ${e.suggest.join(" × ")}. You may choose another size in the settings.`);
     }
     if (turn !== opening) return;
     if (fresh && !source.generated && !page.waitsFor) {
@@ -221,8 +223,12 @@ async function open(fresh = false) {
         $("drop-error").append(place);
       }
       note(`bad: ${e.message}`);
-      if (fresh) for (const id of ["data", "viewer"]) $(id).hidden = true;
-      if (e.kind === "config" || e.kind === "size") { $("settings").hidden = false; settings.fail(e); }
+      if (fresh) {
+        const change = e.kind === "config" || e.kind === "size";
+        for (const id of ["data", "viewer", "training"]) $(id).hidden = true;
+        $("settings").hidden = !change;
+        enter(change ? "data" : "empty");
+      }
     } else {
       status("The settings need a change.");
       settings.fail(e);
@@ -252,6 +258,7 @@ async function fit() {
 async function listRuns() {
   const runs = await program.runs().catch(() => []);
   $("resume").hidden = runs.length === 0;
+  $("resume").open = state() === "empty";
   showRuns(runs, resume, async (name) => {
     await program.removeRun(name);
     listRuns();
@@ -261,7 +268,7 @@ async function listRuns() {
 // resume goes on with a run that is kept in this browser.
 /** @param {any} kept */
 async function resume(kept) {
-  if (running()) return;
+  if (running()) return say($("drop-error"), "A training runs: stop it before another run is opened. What it has learnt stays saved.");
   const meta = kept.meta;
   if (!meta) {
     return say($("drop-error"), `${kept.name} was not begun by this page, or its description is damaged. Drop its checkpoint and its data to go on.`);
@@ -293,6 +300,7 @@ async function goOn(wait) {
   }
   page.run = meta ? new Run(program, wait.run, meta) : new Run(program, newName(page.source.name), null);
   page.run.from = wait.from;
+  page.run.opens = true;
   // The same adapter gives the same bits.
   const began = page.adapters.find((a) => meta?.adapter && a.Name === meta.adapter);
   if (began) $("adapter").value = choiceOf(began);
@@ -310,16 +318,16 @@ async function goOn(wait) {
 async function train() {
   if (!page.opened || running()) return;
   const opened = page.opened, source = page.source;
-  const again = page.run && !page.run.finished && page.run.step > 0 && page.run.config === opened.config;
+  const again = page.run && (page.run.opens || !page.run.finished) && page.run.step > 0 && page.run.config === opened.config;
   const run = again ? page.run : new Run(program, newName(source.name), null);
   const release = await lockRun(run.name);
   if (!release) {
     return log(`${run.title} is open in another tab: go on there, or close that tab and press Train again.`, "bad");
   }
   page.run = run;
-  run.release = release;
+  run.opens = false;
+  if (!again || !run.meta) run.start(opened, source, adapterInfo()?.Name ?? "");
   if (!again) {
-    run.start(opened, source, adapterInfo()?.Name ?? "");
     curves.load(null);
     clearProbe();
     page.step = 0;
@@ -351,7 +359,6 @@ async function train() {
     break;
   }
   release();
-  run.release = null;
 }
 
 /** @param {any} e */
@@ -399,6 +406,7 @@ async function pause() {
 /** @param {{step: number, total: number, stopped: boolean}} result */
 async function finish(result) {
   const run = page.run;
+  page.trained = true; // also where no update was left to do
   page.step = result.step;
   run.step = run.saved = result.step;
   run.savedAt = Date.now();

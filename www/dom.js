@@ -9,7 +9,7 @@ export function $(id) {
 
 // el makes an element. Attributes named on* are listeners; true stands for an
 // attribute without a value, false and null for none.
-/** @param {string} tag @param {Record<string, any>} attributes @param {...(Node|string)} children */
+/** @param {string} tag @param {Record<string, any>} attributes @param {...(Node|string)} children @returns {any} */
 export function el(tag, attributes = {}, ...children) {
   const svg = ["svg", "line", "circle", "rect", "path", "title"].includes(tag);
   const e = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
@@ -31,7 +31,7 @@ export function options(select, list) {
 }
 
 // say shows a text in its place, or hides the place when there is none.
-/** @param {HTMLElement} place @param {string} text @param {...Node} more */
+/** @param {HTMLElement} place @param {string} text @param {...(Node|string)} more */
 export function say(place, text, ...more) {
   place.hidden = text === "" && more.length === 0;
   place.replaceChildren(text, ...more);

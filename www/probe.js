@@ -26,15 +26,26 @@ function interval(i, sign = false, star = false) {
   return [f(i.value), star ? el("abbr", { title: "the interval does not hold 0" }, "*") : "", el("span", { class: "range" }, i.low == null ? "" : ` (${f(i.low)} to ${f(i.high)})`)];
 }
 
-/** @param {Interval} d 1: surely better, −1: surely worse, 0: cannot be told */
-const verdict = (d) => (d.low == null || d.high == null ? 0 : d.low > 0 ? 1 : d.high < 0 ? -1 : 0);
+// gain is a difference of which more is better: of an error, its opposite.
+/** @param {Score} s @returns {Interval} */
+function gain({ metric, difference: d }) {
+  if (!metric.includes("error") || d.value == null || d.low == null || d.high == null) return d;
+  return { value: -d.value, low: -d.high, high: -d.low };
+}
+
+/** @param {Score} s 1: surely better, −1: surely worse, 0: cannot be told */
+function verdict(s) {
+  const { low, high } = gain(s);
+  return low == null || high == null ? 0 : low > 0 ? 1 : high < 0 ? -1 : 0;
+}
 
 // whisker draws a difference with its interval around zero.
-/** @param {Interval} d @param {number} reach */
-function whisker(d, reach) {
+/** @param {Score} s @param {number} reach */
+function whisker(s, reach) {
+  const d = s.difference;
   if (d.value == null || d.low == null || d.high == null) return "";
   const x = (/** @type {number} */ v) => 60 + 56 * Math.max(-1, Math.min(1, v / reach));
-  return el("svg", { viewBox: "0 0 120 14", class: `whisker v${verdict(d)}`, "aria-hidden": "true" },
+  return el("svg", { viewBox: "0 0 120 14", class: `whisker v${verdict(s)}`, "aria-hidden": "true" },
     el("line", { x1: 60, x2: 60, y1: 0, y2: 14, class: "zero" }),
     el("line", { x1: x(d.low), x2: x(d.high), y1: 7, y2: 7 }),
     el("line", { x1: x(d.low), x2: x(d.low), y1: 4, y2: 10 }), el("line", { x1: x(d.high), x2: x(d.high), y1: 4, y2: 10 }),
@@ -44,9 +55,9 @@ function whisker(d, reach) {
 // sentence says of the first score that decides a task what it means.
 /** @param {Task} t */
 function sentence(t) {
-  const s = decisive(t), d = s.difference, what = `${s.metric} ${s.trained.value?.toFixed(3).replace("-", "−") ?? "–"}`;
+  const s = decisive(t), d = gain(s), what = `${s.metric} ${s.trained.value?.toFixed(3).replace("-", "−") ?? "–"}`;
   if (d.value == null || d.low == null || d.high == null) return `${what}; a difference to the untrained encoder cannot be computed from so few samples.`;
-  const spread = ((d.high - d.low) / 2).toFixed(3), v = verdict(d);
+  const spread = ((d.high - d.low) / 2).toFixed(3), v = verdict(s);
   if (v > 0) return `Better than untrained by ${d.value.toFixed(3)} ± ${spread} (${what}).`;
   if (v < 0) return `Worse than untrained by ${(-d.value).toFixed(3)} ± ${spread} (${what}): training has not helped here yet.`;
   return `Not distinguishable from untrained: a difference of ${signed(d.value)} ± ${spread} (${what}).`;
@@ -58,16 +69,16 @@ function table(t) {
   const beside = [["intensities", "Intensities alone"], ["position_only", "Position alone"]].filter(([k]) => t.scores.some((s) => s[k]));
   const units = t.task === "dense" ? "volumes" : "samples";
   const reach = Math.max(0.05, ...t.scores.flatMap((s) => [Math.abs(s.difference.low ?? 0), Math.abs(s.difference.high ?? 0)]));
-  const head = (/** @type {string} */ text, columns = 1) => el("th", { scope: "col", colspan: columns }, text);
+  const head = (/** @type {string} */ text) => el("th", { scope: "col" }, text);
   const title = questions[t.task] ?? t.task, about = `${t.classes?.length ? `${t.classes.length} classes; ` : ""}${t.samples[0]} training, ${t.samples[1]} validation, ${t.samples[2]} test ${units}${t.note ? `; ${t.note}` : ""}`;
-  return el("div", {}, el("h3", {}, title), el("p", { class: `verdict v${verdict(decisive(t).difference)}` }, sentence(t)), el("p", { class: "hint" }, about), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title },
+  return el("div", {}, el("h3", {}, title), el("p", { class: `verdict v${verdict(decisive(t))}` }, sentence(t)), el("p", { class: "hint" }, about), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title },
     el("table", { class: "figures" },
       el("caption", { class: "visually-hidden" }, `${title} Trained beside untrained; ${about}`),
-      el("thead", {}, el("tr", {}, el("td"), head("Trained"), head("Untrained"), head("Trained − untrained", 2), ...beside.map(([, text]) => head(text)))),
+      el("thead", {}, el("tr", {}, el("td"), head("Trained"), head("Untrained"), head("Trained − untrained"), ...beside.map(([, text]) => head(text)))),
       el("tbody", {}, ...t.scores.map((s) => el("tr", {},
         el("th", { scope: "row" }, s.metric),
         el("td", {}, ...interval(s.trained)), el("td", {}, ...interval(s.untrained)),
-        el("td", {}, ...interval(s.difference, true, verdict(s.difference) !== 0)), el("td", {}, whisker(s.difference, reach)),
+        el("td", {}, whisker(s, reach), ...interval(s.difference, true, verdict(s) !== 0)),
         ...beside.map(([k]) => el("td", {}, ...(s[k] ? interval(s[k]) : [""])))))))));
 }
 
@@ -95,7 +106,7 @@ const decisive = (t) => t.scores.find((s) => ["balanced accuracy", "mean Dice", 
 // summary says in a sentence what all tables mean.
 /** @param {Task[]} tasks */
 function summary(tasks) {
-  const better = tasks.filter((t) => verdict(decisive(t).difference) > 0).length, worse = tasks.filter((t) => verdict(decisive(t).difference) < 0).length;
+  const better = tasks.filter((t) => verdict(decisive(t)) > 0).length, worse = tasks.filter((t) => verdict(decisive(t)) < 0).length;
   if (tasks.length === 1) return sentence(tasks[0]);
   if (better === tasks.length) return `the trained encoder is better than the untrained one at all ${tasks.length} questions.`;
   return `the trained encoder is better than the untrained one at ${better || "none"} of ${tasks.length} questions${worse ? ` and worse at ${worse}` : ""}${better + worse < tasks.length ? "; elsewhere the difference is within the noise" : ""}.`;

@@ -30,6 +30,7 @@ export class Run {
     this.finished = meta?.finished ?? false;
     this.history = meta?.history ?? null;
     this.from = ""; // the state to go on from
+    this.opens = false; // it was chosen from the list, and is to be loaded even if it is finished
   }
 
   /** @param {any} opened @param {any} source @param {string} adapter */

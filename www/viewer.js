@@ -36,6 +36,7 @@ export class Viewer {
     this.data = null; // what was opened
     this.shown = null; // the sample
     this.at = [0, 0, 0]; // slices
+    this.three = null; // the 3-D viewer, once it was wanted
     this.turn = 0; // of the last thing asked for
     for (const t of Object.keys(says)) $(`view-${t}`).addEventListener("click", () => this.choose(t));
     $("view-masks").parentElement.addEventListener("keydown", (e) => this.tabKey(e));

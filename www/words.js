@@ -45,7 +45,11 @@ export function figure(v) {
 export const shape = (size) => (size?.length ? size.join(" × ") : "–");
 
 /** @param {number[]|undefined|null} spacing */
-export const spacing = (spacing) => (spacing?.length ? `${spacing.map((s) => +s.toPrecision(3)).join(" × ")} mm` : "–");
+export function spacing(spacing) {
+  if (!spacing?.length) return "–";
+  const mm = spacing.map((s) => +s.toPrecision(3));
+  return `${mm.every((s) => s === mm[0]) ? mm[0] : mm.join(" × ")} mm`;
+}
 
 // bare is a path as the person knows it.
 /** @param {string} path */
