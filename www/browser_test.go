@@ -216,7 +216,7 @@ func (b *tab) until(within time.Duration, expression string) {
 	b.t.Helper()
 	deadline := time.Now().Add(within)
 	for {
-		yes, err := try[bool](b, within, "Boolean("+expression+")")
+		yes, err := try[bool](b, within, "Promise.resolve("+expression+").then(Boolean)")
 		if err == nil && yes {
 			return
 		}

@@ -209,6 +209,7 @@ func TestReload(t *testing.T) {
 	require.Equal(t, at, b.step(), "a paused training moved")
 	b.until(waits, "(wgjepaPage.run()?.saved ?? 0) >= wgjepaPage.step()")
 	checkpoint := b.download("download-checkpoint")
+	settings := b.download("config-export")
 
 	b.open("about:blank")
 	b.open(origin + "/folder/?test=1")
@@ -221,11 +222,11 @@ func TestReload(t *testing.T) {
 	parts := train()
 	require.True(t, bytes.Equal(whole, parts), "the interrupted training ended in other weights")
 
-	// Natively to the end, from the state in mid-training.
-	dir := t.TempDir()
-	conf := write(t, dir, "config.toml", []byte(tiny))
-	run := filepath.Join(dir, "run")
-	out := native(t, "train", "phantoms", "--config", conf, "--resume", write(t, dir, "checkpoint.safetensors", checkpoint), "--out", run)
+	// Natively to the end, from the state in mid-training and the page's settings.
+	run := filepath.Join(t.TempDir(), "run")
+	write(t, run, "checkpoint.safetensors", checkpoint)
+	write(t, run, "config.toml", settings)
+	out := native(t, "train", "phantoms", "--resume", "--out", run)
 	weights, err := os.Stat(filepath.Join(run, "weights.safetensors"))
 	require.NoError(t, err, out)
 	require.EqualValues(t, len(whole), weights.Size())
