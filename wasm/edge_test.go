@@ -306,7 +306,7 @@ func TestProbe(t *testing.T) {
 	require.NoError(t, os.WriteFile(conf, []byte(tiny), 0o644))
 	_, err := edge(t, dir, "train", "phantoms", "--config", conf, "--out", trained, "--max-steps", "8")
 	require.NoError(t, err)
-	few := []string{"--dense-volumes", "4", "--set", "probe.resamples=100", "--set", "probe.cs=[0.1, 1]"}
+	few := []string{"--dense-volumes", "4", "--set", "probe.resamples=100", "--set", "probe.cs=[0.1, 1]", "--set", "probe.intensities=false", "--set", "probe.neighbours=0"}
 	events, err := edge(t, "", append([]string{"probe", trained}, few...)...)
 	require.NoError(t, err)
 	got := events[len(events)-1]
@@ -355,7 +355,7 @@ func nativeProbe(t *testing.T, weights, conf string) *evaluate.Result {
 	t.Helper()
 	text, err := os.ReadFile(conf)
 	require.NoError(t, err)
-	c, err := config.Parse(config.Text{Name: conf, TOML: text}, config.Text{Name: "few", TOML: []byte("[probe]\ndense_volumes = 4\nresamples = 100\ncs = [0.1, 1]")})
+	c, err := config.Parse(config.Text{Name: conf, TOML: text}, config.Text{Name: "few", TOML: []byte("[probe]\ndense_volumes = 4\nresamples = 100\ncs = [0.1, 1]\nintensities = false\nneighbours = 0")})
 	require.NoError(t, err)
 	ds, _, err := c.Open()
 	require.NoError(t, err)

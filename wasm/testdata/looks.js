@@ -43,6 +43,9 @@ count = 40
 resamples = 100
 dense_volumes = 4
 cs = [0.1, 1.0]
+intensities = false
+neighbours = 0
+curve = []
 `;
 const P = 64, patches = [4, 4, 4];
 await refused(client.request("masks", { sample: 0 }), "command", "no data are open");
@@ -204,6 +207,10 @@ put("/set/b.npy", npy(0, 16));
 put("/set/c.npy", npy(0, 12));
 const differ = await refused(client.request("open", { paths: ["/set"] }), "size", "different sizes");
 equal([differ.sizes, differ.suggest.length], [{ "12×12×12": 1, "16×16×16": 2 }, 3], "sizes");
+put("/odd/a.npy", npy(0, 13));
+put("/odd/b.nii", text("no image"));
+const odd = await refused(client.request("open", { paths: ["/odd"], set: ["data.skip_bad=true"] }), "config", "no patch size divides");
+equal([odd.suggest, odd.refused.map((r) => r.name)], [[14, 14, 14], ["/odd/b.nii"]], "a size that patches divide");
 put("/table.csv", text("file,label\na,cat\nb,dog\nc.npy,cat\n"));
 const fitted = await client.request("open", { paths: ["/set"], labels: "/table.csv", set: [`data.size=[${differ.suggest}]`, "data.val=0", "data.test=0"] });
 equal([fitted.classes, fitted.labels], [["cat", "dog"], [0, 1, 0]], "labels from a table");
