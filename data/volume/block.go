@@ -291,6 +291,16 @@ func (b *block) Read(dst []float32) ([]float32, error) {
 		}
 		return dst, err
 	}
+	numbers, file, done, err := b.whole(file)
+	if err != nil {
+		return dst, err
+	}
+	if numbers != nil {
+		defer done()
+		dst = slices.Grow(dst, n)[:at+n]
+		b.grid.decode(dst[at:], numbers)
+		return dst, nil
+	}
 	r, done, compressed, err := b.inflate(file)
 	if err != nil {
 		return dst, err
@@ -311,7 +321,7 @@ func (b *block) Read(dst []float32) ([]float32, error) {
 	if compressed && b.follow == 0 {
 		// Reading on to the end compares the checksum. Padding after the voxels is
 		// allowed, an endless tail is not followed.
-		if _, err := io.CopyN(io.Discard, r, 1<<20); err != nil && err != io.EOF {
+		if _, err := io.CopyN(io.Discard, r, afterwards); err != nil && err != io.EOF {
 			return dst, fmt.Errorf("damaged compressed data: %w", err)
 		}
 	}
@@ -354,7 +364,8 @@ func (b *block) inflate(r *bufio.Reader) (in io.Reader, done func(), compressed 
 	case "bzip2":
 		return bzip2.NewReader(r), nothing, true, nil
 	}
-	in, done, err = inflatedWhole(r, b.grid.bytes()+1<<16)
+	head, _ := r.Peek(2)
+	in, done, err = inflated(r, head)
 	if err == nil && b.encoding == "gzip" && in == io.Reader(r) {
 		err = errors.New("its data are to be gzip, but are not")
 	}

@@ -3,50 +3,71 @@ package volume
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"sync"
 )
 
-// gzipReaders are kept between files: each holds a window and tables.
-var gzipReaders = sync.Pool{New: func() any { return new(gzipReader) }}
+// gzipReaders and inflaters are kept between files: they hold windows and tables.
+var (
+	gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	inflaters   = sync.Pool{New: func() any { return new(inflater) }}
+)
 
 // inflated returns r, through gzip where its content is gzip; done is called when it has
 // been read.
-func inflated(r *bufio.Reader) (in io.Reader, done func(), err error) {
-	if head, _ := r.Peek(2); !isGzip(head) {
+func inflated(r io.Reader, head []byte) (in io.Reader, done func(), err error) {
+	if !isGzip(head) {
 		return r, func() {}, nil
 	}
-	return gunzip(r)
-}
-
-func gunzip(r io.Reader) (in io.Reader, done func(), err error) {
-	z := gzipReaders.Get().(*gzipReader)
+	z := gzipReaders.Get().(*gzip.Reader)
 	if err := z.Reset(r); err != nil {
 		return nil, nil, fmt.Errorf("damaged gzip data: %w", err)
 	}
 	return z, func() { gzipReaders.Put(z) }, nil
 }
 
-// inflatedWhole is inflated for a reader that is going to be read to its end: up to most
-// bytes are taken into memory first, where they inflate faster.
-func inflatedWhole(r *bufio.Reader, most int64) (in io.Reader, done func(), err error) {
-	if head, _ := r.Peek(2); !gzipInMemory || !isGzip(head) {
-		return inflated(r)
+// afterwards is how much may follow the numbers of a file before its end is no longer
+// looked for.
+const afterwards = 1 << 20
+
+// whole inflates a gzip file in memory, where that is possible, and returns its numbers,
+// valid until done is called. Otherwise raw is nil, and rest holds all that r held.
+func (b *block) whole(r *bufio.Reader) (raw []byte, rest *bufio.Reader, done func(), err error) {
+	head, _ := r.Peek(2)
+	if !gzipInMemory || b.after < 0 || b.encoding != "" && b.encoding != "gzip" || !isGzip(head) {
+		return nil, r, nil, nil
 	}
+	need := b.after + b.grid.bytes()
 	packed := rawPool.Get().(*bytes.Buffer)
 	packed.Reset()
-	_, err = io.CopyN(packed, r, most)
-	release := func() {}
-	switch err {
+	switch _, err := io.CopyN(packed, r, need+1<<16); err {
+	case nil: // it is larger than what is wanted of it
+		return nil, bufio.NewReaderSize(io.MultiReader(packed, r), 1<<16), nil, nil
 	case io.EOF:
-		in, release, err = gunzip(bytes.NewReader(packed.Bytes()))
-	case nil: // there is more
-		in, release, err = gunzip(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(packed.Bytes()), r), 1<<16))
+	default:
+		return nil, nil, nil, err
 	}
-	if err != nil {
-		rawPool.Put(packed)
-		return nil, nil, err
+	defer rawPool.Put(packed)
+	packed.Grow(padding)
+	z := inflaters.Get().(*inflater)
+	done = func() { inflaters.Put(z) }
+	most := need
+	if b.follow == 0 { // read on: the checksum is at the end
+		most += afterwards
 	}
-	return in, func() { release(); rawPool.Put(packed) }, nil
+	_, err = z.gzip(packed.Bytes(), int(most))
+	switch got := int64(z.o); {
+	case err != nil && got < need:
+		err = fmt.Errorf("pixels end after %d of %d bytes: %w", max(got-b.after, 0), b.grid.bytes(), noEOF(err))
+	case err != nil && b.follow == 0:
+		err = fmt.Errorf("damaged compressed data: %w", err)
+	case got < need:
+		err = fmt.Errorf("pixels end after %d of %d bytes: %w", max(got-b.after, 0), b.grid.bytes(), io.ErrUnexpectedEOF)
+	default:
+		return z.out[b.after:need], nil, done, nil
+	}
+	done()
+	return nil, nil, nil, err
 }

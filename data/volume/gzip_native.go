@@ -2,11 +2,6 @@
 
 package volume
 
-import "github.com/klauspost/compress/gzip"
-
-// gzipReader inflates faster than the standard library's.
-type gzipReader = gzip.Reader
-
-// gzipInMemory says that compressed files are taken into memory before they are inflated, which is
-// faster here.
+// gzipInMemory says that compressed files are taken into memory before they are inflated,
+// which is faster.
 const gzipInMemory = true

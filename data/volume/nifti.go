@@ -89,7 +89,8 @@ func imageOf(fsys fs.FS, name string) (string, error) {
 }
 
 func openNIfTI(fsys fs.FS, name string, r *bufio.Reader, opt Options) (Image, error) {
-	in, done, err := inflated(r)
+	head, _ := r.Peek(2)
+	in, done, err := inflated(r, head)
 	if err != nil {
 		return nil, err
 	}
