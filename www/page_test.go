@@ -28,8 +28,8 @@ const waits = 2 * time.Minute
 // trains is the longest that a training may take.
 const trains = 6 * time.Minute
 
-// tiny is a training of a second or two once its kernels are compiled.
-const tiny = `
+// model is a training of a second or two once its kernels are compiled.
+const model = `
 batch_size = 4
 max_epochs = 4
 warmup_epochs = 1
@@ -37,22 +37,25 @@ learning_rate = 3e-3
 predictor_embed_dim = 24
 predictor_depth = 1
 [encoder]
-img_size = [24, 24, 24]
 embed_dim = 48
 depth = 1
 num_heads = 2
 patch_size = [6]
 [regularize_tokens]
 sigreg = 0.02
+[probe]
+dense_volumes = 8
+resamples = 100
+`
+
+// tiny is model on generated volumes.
+const tiny = model + `
 [data]
 val = 12
 test = 24
 [data.phantoms]
 size = 24
 count = 76
-[probe]
-dense_volumes = 8
-resamples = 100
 `
 
 // updates of tiny on its 40 training samples.
@@ -270,7 +273,7 @@ func TestHippocampus(t *testing.T) {
 	b.until(waits, `!document.getElementById("data").hidden`)
 	require.Contains(t, b.text("data-list"), "hippocampus_")
 	b.until(waits, `document.getElementById("fit").textContent !== ""`)
-	b.configure(regexp.MustCompile(`(?s)img_size = [^\n]*\n|\[data\].*?\[probe\]`).ReplaceAllString(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 2", 1), "") + "\n[data]\nsize = [36, 48, 36]\nval = 4\ntest = 8\n")
+	b.configure(strings.Replace(model, "max_epochs = 4", "max_epochs = 2", 1) + "[data]\nsize = [36, 48, 36]\nval = 4\ntest = 8\n")
 	b.click("train")
 	b.until(trains, `document.documentElement.dataset.state === "done"`)
 	b.says("progress-text", "Finished")
@@ -287,8 +290,7 @@ func TestAdrenal(t *testing.T) {
 	b.drop(filepath.Join(dir, "medmnist3d", "adrenalmnist3d.npz"))
 	b.state("data")
 	require.Contains(t, b.says("data-summary", "1,584"), "28")
-	conf := strings.NewReplacer("img_size = [24, 24, 24]\n", "", "max_epochs = 4", "max_epochs = 1\nmax_steps = 8", "patch_size = [6]", "patch_size = [7]").Replace(tiny)
-	b.configure(regexp.MustCompile(`(?s)\[data\].*?\[probe\]`).ReplaceAllString(conf, "[probe]"))
+	b.configure(strings.NewReplacer("max_epochs = 4", "max_epochs = 1\nmax_steps = 8", "patch_size = [6]", "patch_size = [7]").Replace(model))
 	b.click("train")
 	b.until(trains, `document.documentElement.dataset.state === "done"`)
 	b.says("progress-text", "Finished: 8 updates")
