@@ -114,11 +114,7 @@ size changes an embedding by float32 rounding at most.`,
 
 // embedData runs the command.
 func embedData(c *console, flags *configFlags, path string, paths []string, o embedOptions) error {
-	if o.overwrite {
-		if err := embed.RemovePartial(o.out); err != nil {
-			return err
-		}
-	} else if _, err := os.Stat(o.out); err == nil {
+	if _, err := os.Stat(o.out); err == nil && !o.overwrite {
 		return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", o.out)
 	}
 	w, conf, err := openWeights(c, flags, path, &o.from)
@@ -278,6 +274,11 @@ func (e *embedding) run() (err error) {
 		table.Patches = func(i int) []int { return e.stream.Grid(i).Size }
 		width = e.stream.Dim()
 		if err := e.oneGrid(); err != nil {
+			return err
+		}
+	}
+	if e.o.overwrite {
+		if err := embed.RemovePartial(e.o.out); err != nil {
 			return err
 		}
 	}
