@@ -44,9 +44,19 @@ var mayImport = map[string][]string{
 	"internal/view":       {"jepa", "maskgen"},
 	"internal/patchmap":   {"data"},
 	"internal/embed":      {"model", "data", "internal/patchmap"},
-	"internal/evaluate":   {"jepa", "data", "gpu", "internal/config"},
-	"native":              {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/picture", "internal/config", "internal/view", "internal/evaluate", "internal/patchmap", "internal/embed"},
-	"wasm":                {"jepa", "model", "maskgen", "checkpoint", "gpu", "data", "internal/config", "internal/view", "internal/evaluate", "internal/patchmap", "internal/embed"},
+	"internal/report":     {},
+	"internal/resident":   {"jepa", "data", "gpu", "internal/config"},
+	"internal/evaluate":   {"jepa", "checkpoint", "data", "gpu", "internal/config"},
+	"internal/bench":      {"jepa", "model", "gpu", "internal/config"},
+	"native":              append(slices.Clone(shared), "internal/picture", "internal/report", "internal/patchmap", "internal/embed"),
+	"wasm":                shared,
+	"www":                 {}, // the page is not Go, its tests are
+}
+
+// shared is what the command and the browser's program are both made of.
+var shared = []string{
+	"jepa", "model", "maskgen", "checkpoint", "gpu", "data",
+	"internal/config", "internal/view", "internal/resident", "internal/evaluate", "internal/bench",
 }
 
 // onlyIn names what one part of the project alone may import; tests are free.

@@ -12,9 +12,10 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"syscall/js"
-	"unsafe"
 
 	"wgjepa/gpu"
 	"wgjepa/model"
@@ -93,8 +94,12 @@ func main() {
 			if p := b.Find(args[0].String()); p != nil {
 				t = p.Value
 			}
-			values := make([]float32, args[1].Length())
-			js.CopyBytesToGo(bytes(values), js.Global().Get("Uint8Array").New(args[1].Get("buffer"), args[1].Get("byteOffset"), args[1].Get("byteLength")))
+			raw := make([]byte, args[1].Get("byteLength").Int())
+			js.CopyBytesToGo(raw, js.Global().Get("Uint8Array").New(args[1].Get("buffer"), args[1].Get("byteOffset"), args[1].Get("byteLength")))
+			values := make([]float32, len(raw)/4)
+			for i := range values {
+				values[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+			}
 			d.Write(t, values)
 			return nil
 		}),
@@ -121,8 +126,12 @@ func main() {
 				if err := d.Read(t, values); err != nil {
 					return nil, err
 				}
+				raw := make([]byte, 0, 4*len(values))
+				for _, v := range values {
+					raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+				}
 				out := js.Global().Get("Float32Array").New(len(values))
-				js.CopyBytesToJS(js.Global().Get("Uint8Array").New(out.Get("buffer")), bytes(values))
+				js.CopyBytesToJS(js.Global().Get("Uint8Array").New(out.Get("buffer")), raw)
 				return out, nil
 			})
 		}),
@@ -131,10 +140,6 @@ func main() {
 	for f := range work {
 		f()
 	}
-}
-
-func bytes(v []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
 func fail(err error) { js.Global().Get("wgjepaBlockReady").Invoke(fmt.Sprint(err)) }
