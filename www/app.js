@@ -179,6 +179,7 @@ async function open(fresh = false) {
   if (!source) return;
   const turn = ++opening;
   status(fresh ? "Reading…" : "Checking the settings…");
+  $("train").disabled = true; // until these settings are known to be good
   say($("drop-error"), "");
   const progress = (/** @type {any} */ e) => { if (e.event === "progress" && turn === opening) status(`Reading ${e.done.toLocaleString("en")} of ${count(e.total, "file")}…`); };
   const ask = () => request("open", { paths: source.paths, ...(source.labels ? { labels: source.labels } : {}), ...settings.layers() }, progress);

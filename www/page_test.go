@@ -73,6 +73,7 @@ func (b *tab) generated(conf string) {
 // configure imports settings and waits until they are taken.
 func (b *tab) configure(conf string) {
 	b.t.Helper()
+	eval[chromedp.Void](b, waits, `void delete document.getElementById("fit").dataset.fits`)
 	b.choose("config-import", write(b.t, b.t.TempDir(), "config.toml", []byte(conf)))
 	b.until(waits, `document.getElementById("preset").value === "own" && document.getElementById("status").textContent.endsWith("ready.") && document.getElementById("fit").dataset.fits === "true"`)
 }
