@@ -325,6 +325,8 @@ async function train() {
   if (!release) {
     return log(`${run.title} is open in another tab: go on there, or close that tab and press Train again.`, "bad");
   }
+  // What still looks at an encoder would keep training waiting.
+  if (jobs.probing) await request("stop").catch(() => {});
   page.run = run;
   run.opens = false;
   if (!again || !run.meta) run.start(opened, source, adapterInfo()?.Name ?? "");
@@ -345,6 +347,7 @@ async function train() {
     try {
       if (run.from && (again || tries > 0)) await request("load", { path: run.from });
       const result = await request("train", { adapter: adapter(), dir: run.dir, checkpoint_every: 0, stats_ms: 200 }, trainEvent);
+      release();
       await finish(result);
     } catch (e) {
       // A lost device comes back by itself once; where training moved on since, again.
@@ -355,11 +358,11 @@ async function train() {
         page.trained = false;
         continue;
       }
+      release();
       failed(e);
     }
     break;
   }
-  release();
 }
 
 /** @param {any} e */
@@ -444,6 +447,7 @@ const full = (/** @type {any} */ e) => /quota|ENOSPC|no space|storage is full/i.
 // figures. Each takes so little of the time that training hardly notices.
 const jobs = {
   busy: false,
+  probing: false,
   /** @type {Record<string, {every: number, share: number, next: number, took: number}>} */
   list: {},
   probes: [0.25, 0.5, 0.75],
@@ -516,7 +520,7 @@ const labelled = () => page.opened?.dense || (page.opened?.classes?.length ?? 0)
 /** @param {boolean} quick */
 async function probe(quick) {
   const words = $("probe-says"), now = $("probe-now"), step = page.step;
-  now.disabled = true;
+  now.disabled = jobs.probing = true;
   try {
     const progress = (/** @type {any} */ e) => { if (e.event === "progress" && e.total) words.textContent = e.done < e.total ? `Reading features: ${Math.round(100 * e.done / e.total)} %…` : "Fitting the probes…"; };
     const result = await request("probe", { adapter: adapter(), ...(quick ? { set: ["probe.dense_volumes=24", "probe.resamples=200", "probe.intensities=false", "probe.neighbours=0", "probe.curve=[]"] } : {}) }, progress);
@@ -527,7 +531,7 @@ async function probe(quick) {
     note(`probe: ${e.message}`);
     if (e.kind !== "lost" && e.kind !== "stopped") words.textContent = plain(e);
   } finally {
-    now.disabled = false;
+    now.disabled = jobs.probing = false;
   }
 }
 
