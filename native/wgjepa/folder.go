@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,6 +97,36 @@ func (r runFolder) writeSplit(ds data.Dataset) error {
 		return err
 	}
 	return r.write(splitFile, b.Bytes())
+}
+
+// moved lists samples that the run was trained on and that ds has for something else now:
+// a test of them would measure memory. A run without a list says nothing.
+func (r runFolder) moved(ds data.Dataset) ([]string, error) {
+	f, err := os.Open(r.path(splitFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(rows) == 0 || len(rows[0]) < 4 {
+		return nil, fmt.Errorf("%s is not the list of samples that training writes (%v)", r.path(splitFile), err)
+	}
+	trained := map[string]bool{}
+	for _, row := range rows[1:] {
+		trained[row[0]] = row[3] == "train"
+	}
+	var list []string
+	for _, part := range []string{"val", "test"} {
+		for _, i := range ds.Split(part) {
+			if trained[ds.Name(i)] {
+				list = append(list, ds.Name(i))
+			}
+		}
+	}
+	return list, nil
 }
 
 // metric is one line of the metrics file: figures of a step, or of the health

@@ -296,6 +296,13 @@ func (t *training) load() error {
 	if note != "" {
 		t.c.warn("%s", note)
 	}
+	moved, err := t.folder.moved(t.ds)
+	if err != nil {
+		return err
+	}
+	if len(moved) > 0 {
+		return fmt.Errorf("%d samples that the run was trained on, such as %s, are now for validation or test: labels or splits were changed; go on with its own: --splits %s", len(moved), moved[0], quote(t.folder.path(splitFile)))
+	}
 	if err := t.trainer.Load(f, t.ds.Fingerprint()); err != nil {
 		return err
 	}
