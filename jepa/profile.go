@@ -11,7 +11,10 @@ func (t *Trainer) Profile(x []float32) (gpu.Profile, error) {
 	if err := t.masks.Sample(&t.m, t.Config.Seed, uint64(t.step), t.Config.BatchSize); err != nil {
 		return gpu.Profile{}, fmt.Errorf("jepa: step %d: %w", t.step, err)
 	}
-	profile, err := t.record(x, &t.m).Profile()
+	t.upload(x, &t.m)
+	e := t.device.Begin()
+	t.record(e, &t.m)
+	profile, err := e.Profile()
 	if err != nil {
 		return gpu.Profile{}, fmt.Errorf("jepa: step %d: %w", t.step, err)
 	}

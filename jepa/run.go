@@ -18,6 +18,13 @@ type Source interface {
 	Batch(step int, x []float32) error
 }
 
+// DeviceSource is a Source whose batches are made on the device: Record records
+// what writes batch step to x (B, C·H·W[·D]), at the beginning of its step.
+type DeviceSource interface {
+	Source
+	Record(e *gpu.Encoder, step int, x gpu.Tensor) error
+}
+
 // Files of a run's folder.
 const (
 	StateFile   = "checkpoint.safetensors" // exact training state, to resume from
@@ -48,7 +55,11 @@ var ErrInterrupted = errors.New("training was interrupted")
 // names the tensor where it began; the checkpoint before stays.
 func (t *Trainer) Run(ctx context.Context, src Source, o RunOptions) error {
 	c := &t.Config
-	x := make([]float32, t.x.Len())
+	resident, _ := src.(DeviceSource)
+	var x []float32
+	if resident == nil {
+		x = make([]float32, t.x.Len())
+	}
 	last := time.Time{}
 	saved, told := t.Updates(), t.Updates()
 	report := func() error {
@@ -93,6 +104,12 @@ func (t *Trainer) Run(ctx context.Context, src Source, o RunOptions) error {
 					return err
 				}
 				return ErrInterrupted
+			}
+			if resident != nil {
+				if err := t.stepOn(resident); err != nil {
+					return t.explain(err, o, saved)
+				}
+				continue
 			}
 			if err := src.Batch(t.step, x); err != nil {
 				return fmt.Errorf("jepa: step %d: %w", t.step, err)

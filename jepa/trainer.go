@@ -190,22 +190,40 @@ func (t *Trainer) Step(x []float32) error {
 	return t.stepWith(x, &t.m)
 }
 
+// stepOn is Step on a batch that is made on the device.
+func (t *Trainer) stepOn(src DeviceSource) error {
+	if err := t.masks.Sample(&t.m, t.Config.Seed, uint64(t.step), t.Config.BatchSize); err != nil {
+		return fmt.Errorf("jepa: step %d: %w", t.step, err)
+	}
+	t.uploadMasks(&t.m)
+	e := t.device.Begin()
+	if err := src.Record(e, t.step, t.x); err != nil {
+		return fmt.Errorf("jepa: step %d: %w", t.step, err)
+	}
+	return t.submit(e, &t.m)
+}
+
 // stepWith is Step with the masks given.
 func (t *Trainer) stepWith(x []float32, m *maskgen.Masks) error {
-	if err := t.record(x, m).Submit(); err != nil {
+	t.upload(x, m)
+	return t.submit(t.device.Begin(), m)
+}
+
+// submit records the step of the batch in place after e, and runs both.
+func (t *Trainer) submit(e *gpu.Encoder, m *maskgen.Masks) error {
+	t.record(e, m)
+	if err := e.Submit(); err != nil {
 		return fmt.Errorf("jepa: step %d: %w", t.step, err)
 	}
 	t.step++
 	return nil
 }
 
-// record uploads a batch and records its step.
-func (t *Trainer) record(x []float32, m *maskgen.Masks) *gpu.Encoder {
+// record records the step of the batch in place.
+func (t *Trainer) record(e *gpu.Encoder, m *maskgen.Masks) {
 	c := &t.Config
 	s := t.Schedule.At(t.Updates())
-	t.upload(x, m)
 	t.context.DrawStochasticDepth(c.Seed, uint64(t.step), m.B)
-	e := t.device.Begin()
 	if !t.targetBefore.IsNil() && t.step%c.AccumulateGradBatches == 0 {
 		e.Copy(t.targetBefore, t.targetWeights.Values)
 	}
@@ -216,7 +234,6 @@ func (t *Trainer) record(x []float32, m *maskgen.Masks) *gpu.Encoder {
 	} else if c.Preset == "nidl" {
 		e.EMA(t.targetWeights.Values, t.contextWeights.Values, s.Momentum) // nidl moves it per batch
 	}
-	return e
 }
 
 // rewind takes back the batches of an update that is not complete.
@@ -240,6 +257,13 @@ func (t *Trainer) upload(x []float32, m *maskgen.Masks) {
 	if n := t.x.Len() / t.Config.BatchSize * m.B; len(x) != n {
 		panic(fmt.Sprintf("jepa: a batch of %d samples is %d numbers, not %d", m.B, n, len(x)))
 	}
+	t.device.Write(t.x, x)
+	t.uploadMasks(m)
+}
+
+// uploadMasks sends a batch's masks, and the projections of its step, to the
+// device.
+func (t *Trainer) uploadMasks(m *maskgen.Masks) {
 	P := t.Config.Encoder.Patches()
 	if t.inverseAt == nil { // not in allocate, which may only count
 		t.inverseAt = make([]uint32, t.inverse.Len())
@@ -253,7 +277,6 @@ func (t *Trainer) upload(x []float32, m *maskgen.Masks) {
 		}
 	}
 	d := t.device
-	d.Write(t.x, x)
 	d.WriteIndices(t.contextIndex, m.Context)
 	d.WriteIndices(t.targetIndex, m.Target)
 	d.WriteIndices(t.inverse, t.inverseAt)

@@ -103,6 +103,7 @@ var comments = map[string]string{
 	"data.noise":              "deviation of noise in those of the channel, from, to; zeros: none",
 	"data.erase":              "share of a box that is set to the mean, such as [0.02, 0.2]; zeros: none",
 	"data.augment_chance":     "probability of blur, of noise and of erasing, each by itself",
+	"data.resident":           "keep samples on the device and augment there: auto (a GPU with room for them), on or off",
 	"data.phantoms":           "generated torsos, for the path phantoms",
 	"data.phantoms.count":     "how many, with validation and test",
 	"data.phantoms.size":      "voxels along each axis",

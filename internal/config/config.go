@@ -64,6 +64,7 @@ type Data struct {
 	Noise            [2]float64 `toml:"noise"`
 	Erase            [2]float64 `toml:"erase"`
 	AugmentChance    float64    `toml:"augment_chance"`
+	Resident         string     `toml:"resident"`
 	Phantoms         Phantoms   `toml:"phantoms"`
 }
 
@@ -136,7 +137,7 @@ func Default(preset string) (Config, error) {
 		Data: Data{
 			Fit: string(data.FitCropOrPad), Pad: string(data.PadEdge), Normalize: string(data.NormalizeZ), CacheMiB: 1024,
 			Val: data.DefaultSplit.Val, Test: data.DefaultSplit.Test, Stratify: true, AugmentChance: 0.5,
-			LabelKind: string(data.LabelAuto), SubjectFrom: string(data.SubjectAuto),
+			Resident: "auto", LabelKind: string(data.LabelAuto), SubjectFrom: string(data.SubjectAuto),
 			Phantoms: Phantoms{Count: 256, Size: p.Size, Noise: p.Noise},
 		},
 		Probe:    Probe{Encoder: "context", Pooling: "mean", Cs: []float64{0.01, 0.1, 1, 10}, LabelFraction: 1, DenseVolumes: 200, Resamples: 1000, Intensities: true, Neighbours: 5, Curve: []float64{}},
@@ -324,6 +325,8 @@ func (c *Config) validateOwn() error {
 		return bad("%w", err)
 	}
 	switch {
+	case !slices.Contains([]string{"auto", "on", "off"}, d.Resident):
+		return bad("data.resident is %q: it must be auto, on or off", d.Resident)
 	case d.CacheMiB < 0:
 		return bad("data.cache_mib is %d: it must be 0 (no cache) or more", d.CacheMiB)
 	case p.Encoder != "context" && p.Encoder != "target":

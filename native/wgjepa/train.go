@@ -20,6 +20,7 @@ import (
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
+	"wgjepa/internal/resident"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
 )
@@ -180,6 +181,7 @@ type training struct {
 	o       trainOptions
 	ds      data.Dataset
 	loader  *data.Loader
+	source  jepa.Source // the loader, or its batches made on the device
 	trainer *jepa.Trainer
 	metrics *metrics
 	bar     *bar
@@ -210,6 +212,10 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 		t.close()
 		return nil, err
 	}
+	if err := t.chooseSource(split); err != nil {
+		t.close()
+		return nil, err
+	}
 	if err := t.begin(); err != nil {
 		t.close()
 		return nil, err
@@ -220,6 +226,24 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 		return nil, err
 	}
 	return t, nil
+}
+
+// chooseSource decides where batches are made: see data.resident.
+func (t *training) chooseSource(split []int) error {
+	d, c := t.trainer.Device(), t.conf
+	m, err := jepa.EstimateMemory(d.Info(), c.Config)
+	if err != nil {
+		return err
+	}
+	source, why, err := resident.Choose(c.Data.Resident, d, t.ds, t.loader, split, c.Augment(), c.Seed, c.BatchSize, m.Total())
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		t.c.say("data: %s", why)
+	}
+	t.source = source
+	return nil
 }
 
 // begin sets the weights that --init names.
@@ -367,7 +391,7 @@ func (t *training) run() error {
 		}
 	}
 	began := time.Now()
-	err := t.trainer.Run(ctx, t.loader, jepa.RunOptions{
+	err := t.trainer.Run(ctx, t.source, jepa.RunOptions{
 		Dir: string(t.folder), Fingerprint: t.ds.Fingerprint(), CheckpointEvery: t.o.checkpointEvery, StatsEvery: 100 * time.Millisecond,
 		OnStats: t.onStats,
 		OnUpdate: func(u int) error {
