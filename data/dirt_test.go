@@ -108,7 +108,7 @@ func TestForbidden(t *testing.T) {
 		d, r, err := OpenFS(forbidden{files, name}, []string{"d"}, Options{SkipBad: true})
 		require.NoError(t, err)
 		assert.Equal(t, 2, d.Len())
-		assert.Equal(t, []Refusal{{name, "permission denied"}}, r.Refused)
+		assert.Equal(t, []Refusal{{Name: name, Reason: "permission denied"}}, r.Refused)
 	}
 	_, _, err := OpenFS(forbidden{files, "d"}, []string{"d"}, Options{SkipBad: true})
 	assert.ErrorContains(t, err, "d: permission denied")

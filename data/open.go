@@ -92,7 +92,9 @@ func (c *collection) refuse(name string, err error) {
 	if errors.As(err, &p) {
 		err = p.Err // the name is said already
 	}
-	c.report.Refused = append(c.report.Refused, Refusal{printable(name), err.Error()})
+	r := Refusal{Name: printable(name), Reason: err.Error()}
+	errors.As(err, &r.Compressed)
+	c.report.Refused = append(c.report.Refused, r)
 }
 
 func (c *collection) note(format string, a ...any) {

@@ -7,6 +7,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"wgjepa/data/volume"
 )
 
 // Report says what [Open] found.
@@ -36,7 +38,10 @@ type Report struct {
 }
 
 // Refusal is a file that was not used.
-type Refusal struct{ Name, Reason string }
+type Refusal struct {
+	Name, Reason string
+	Compressed   *volume.CompressedError // of DICOM that can be converted; nil for all else
+}
 
 // String is the report in a few lines for people.
 func (r *Report) String() string {

@@ -58,9 +58,12 @@
 //	          → {"samples", "channels", "size", "grid", "patch", "classes" (names),
 //	          "dense" (whether voxels have labels), "splits" {name: samples},
 //	          "fingerprint", "config" (complete), "report" (text), "notes" [text],
-//	          "refused" [{"name", "reason"}]}, and for each sample "names",
+//	          "refused" [{"name", "reason", "convert"}]}, and for each sample "names",
 //	          "labels" (index into classes, −1 without), "split_of" (train, val or
-//	          test) and, as stored, "sizes", "spacings" (1 where unknown), "formats"
+//	          test) and, as stored, "sizes", "spacings" (1 where unknown), "formats".
+//	          convert {"files", "to"} comes with a series of DICOM that is compressed:
+//	          where dcm2niix makes one NIfTI file of files, put at to, reread reads it.
+//	          Errors of open have "refused", too
 //	view      {"sample", "out", "labels_out"}: writes the preprocessed sample to
 //	          out, uint8 (C, size…): low and high become 0 and 255. Where its voxels
 //	          have labels, and labels_out is given, writes those, uint8 (size…).

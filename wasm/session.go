@@ -40,6 +40,7 @@ type session struct {
 	conf    config.Config // of the last open
 	unfit   error         // why conf does not fit ds
 	loader  *data.Loader
+	source  jepa.Source // of batches: the loader, or the device by it
 
 	trainer  *jepa.Trainer // of the last training
 	run      config.Config // that it was made with
@@ -353,15 +354,26 @@ func (s *session) read(c command, conf *config.Config) error {
 
 // refused is a file that was not used.
 type refused struct {
-	Name   string `json:"name"`
-	Reason string `json:"reason"`
+	Name    string      `json:"name"`
+	Reason  string      `json:"reason"`
+	Convert *conversion `json:"convert,omitempty"`
+}
+
+// conversion is what makes it readable: a NIfTI file that dcm2niix makes of files.
+type conversion struct {
+	Files []string `json:"files"`
+	To    string   `json:"to"`
 }
 
 func refusals(r *data.Report) []refused {
 	list := []refused{}
 	if r != nil {
 		for _, f := range r.Refused {
-			list = append(list, refused{f.Name, f.Reason})
+			one := refused{Name: f.Name, Reason: f.Reason}
+			if e := f.Compressed; e != nil {
+				one.Convert = &conversion{e.Files, e.Image}
+			}
+			list = append(list, one)
 		}
 	}
 	return list

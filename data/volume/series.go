@@ -222,7 +222,8 @@ func assemble(fsys fs.FS, files []*dicomFile, opt Options) (Image, error) {
 		return nil, fmt.Errorf("%v voxels take %d bytes as float32, above the limit of %d", h.Size, need, most)
 	}
 	if first.compressed() {
-		return openConverted(fsys, d, files)
+		d.header.Notes = append(d.header.Notes, fmt.Sprintf("%d compressed files (%s), decoded by %s", len(d.files()), syntaxName(first.syntax), converter))
+		return openConverted(d, first)
 	}
 	return d, nil
 }
