@@ -339,7 +339,7 @@ func (t *Trial) variants(f func()) {
 		{tall: math.MaxInt, scores: kept.scores, parallel: kept.parallel},
 		{scores: kept.scores, parallel: kept.parallel},
 	} {
-		if v.subgroups > kept.subgroups || kept.alone && (v.registers != kept.registers || v.subgroups != kept.subgroups) {
+		if v.subgroups > t.under.subgroups || t.under.alone && (v.registers != t.under.registers || v.subgroups != t.under.subgroups) {
 			continue
 		}
 		t.d.tuning = v

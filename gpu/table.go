@@ -51,6 +51,7 @@ type Trial struct {
 	E *Encoder
 
 	d      *Device
+	under  tuning     // of the device that is tested: both runs make the same outputs
 	values *rand.Rand // the same draws in both runs
 	got    []result
 	err    error
@@ -144,8 +145,9 @@ func (c Case) Check(d *Device, seed uint64) (worst float64, err error) {
 		return 0, err
 	}
 	defer host.Close()
+	under := d.tuning
 	run := func(d *Device) ([]result, error) {
-		t := &Trial{d: d, values: rand.New(rand.NewPCG(seed, 2))}
+		t := &Trial{d: d, under: under, values: rand.New(rand.NewPCG(seed, 2))}
 		t.E = d.Begin()
 		d.Scope(func() { c.Run(t) })
 		if t.err == nil {
