@@ -152,7 +152,7 @@ func TestKeyboard(t *testing.T) {
 	// Every control that is to be seen can be reached.
 	want := eval[[]string](b, waits, `[...document.querySelectorAll("button, input, select, textarea, summary")].filter((e) => e.id && e.checkVisibility() && !e.disabled && e.tabIndex >= 0).map((e) => e.id)`)
 	require.Greater(t, len(want), 15)
-	eval[chromedp.Void](b, waits, "document.activeElement?.blur(), scrollTo(0, 0)")
+	eval[chromedp.Void](b, waits, `document.querySelector(".skip").focus()`)
 	reached := walk("")
 	for _, id := range want {
 		require.Contains(t, reached, id)
@@ -235,21 +235,27 @@ func (b *tab) traced(during time.Duration) []float64 {
 func TestFirstStep(t *testing.T) {
 	long(t)
 	b, _ := page(t)
-	first := func() float64 {
-		b.click("try-generated")
+	// seconds since the page was opened, by the page's own clock
+	now := func() float64 { return eval[float64](b, waits, "performance.now() / 1000") }
+	first := func(visit string) float64 {
+		ready := now()
+		eval[chromedp.Void](b, waits, `void document.getElementById("try-generated").click()`)
 		b.state("data")
-		b.click("train")
-		b.until(trains, "wgjepaPage.step() > 0")
-		return eval[float64](b, waits, "performance.now() / 1000")
+		b.until(waits, `!document.getElementById("train").disabled`)
+		data := now()
+		// The moment of the first figures is noted by the page, not when they are looked for.
+		eval[chromedp.Void](b, waits, `void (document.getElementById("train").click(), globalThis.firstStep = new Promise((resolve) => { const look = () => wgjepaPage.step() > 0 ? resolve(performance.now() / 1000) : setTimeout(look, 5); look(); }))`)
+		step := eval[float64](b, trains, "globalThis.firstStep")
+		t.Logf("%s: ready after %.1f s, generated volumes open after %.1f s, first step after %.1f s", visit, ready, data, step)
+		return step
 	}
 	eval[chromedp.Void](b, waits, "navigator.serviceWorker.ready.then(() => {})")
-	cold := first()
+	first("first visit")
 	b.click("stop")
 	b.state("done")
 	b.open("about:blank")
 	b.open(origin + "/folder/?test=1")
 	b.state("empty")
-	warm := first()
-	t.Logf("from opening to the first step: %.1f s at the first visit, %.1f s at the second", cold, warm)
+	warm := first("second visit")
 	require.Less(t, warm, 60.0)
 }
