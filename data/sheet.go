@@ -13,8 +13,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxSheet bounds a table in bytes.
-const maxSheet = 64 << 20
+// Bounds of a table in bytes and in fields, each of which takes memory of its own.
+const (
+	maxSheet  = 64 << 20
+	maxFields = 1 << 22
+)
 
 // sheet is a table of text: a CSV with commas or semicolons, or a TSV.
 type sheet struct {
@@ -25,7 +28,15 @@ type sheet struct {
 
 type sheetRow struct {
 	line   int
-	fields []string // trimmed; "" where the row is short
+	fields []string // trimmed
+}
+
+// at returns a field, "" where the row is short.
+func (r sheetRow) at(column int) string {
+	if column >= len(r.fields) {
+		return ""
+	}
+	return r.fields[column]
 }
 
 // readSheet reads a table; an error of [fs.ErrNotExist] where there is none.
@@ -55,6 +66,9 @@ func readSheet(fsys fs.FS, name string) (*sheet, error) {
 		if bytes.Count(first, []byte{byte(comma)}) > bytes.Count(first, []byte{byte(r.Comma)}) {
 			r.Comma = comma
 		}
+	}
+	if n := bytes.Count(text, []byte{byte(r.Comma)}) + bytes.Count(text, []byte{'\n'}); n > maxFields {
+		return nil, bad(fmt.Errorf("a table of more than %d fields", maxFields))
 	}
 	r.LazyQuotes = r.Comma == '\t' // a TSV has no quotes
 	s := &sheet{name: name}
@@ -86,9 +100,6 @@ func readSheet(fsys fs.FS, name string) (*sheet, error) {
 	clean(s.head)
 	for i := range s.rows {
 		clean(s.rows[i].fields)
-		for len(s.rows[i].fields) < len(s.head) {
-			s.rows[i].fields = append(s.rows[i].fields, "")
-		}
 	}
 	return s, nil
 }

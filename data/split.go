@@ -265,12 +265,12 @@ func (c *collection) readSplits(name string) error {
 	n := newNames(strings.EqualFold(s.head[key], participantColumn))
 	var bad []string
 	for i, r := range s.rows {
-		value := r.fields[part]
+		value := r.at(part)
 		if _, ok := splitNames[strings.ToLower(value)]; !ok {
 			bad = append(bad, fmt.Sprintf("line %d: %q is not train, val, test or none", r.line, value))
 		}
-		if old := n.add(r.fields[key], i); old >= 0 && s.rows[old].fields[part] != value {
-			bad = append(bad, fmt.Sprintf("line %d puts %s into %q, before %q", r.line, r.fields[key], value, s.rows[old].fields[part]))
+		if old := n.add(r.at(key), i); old >= 0 && s.rows[old].at(part) != value {
+			bad = append(bad, fmt.Sprintf("line %d puts %s into %q, before %q", r.line, r.at(key), value, s.rows[old].at(part)))
 		}
 	}
 	if len(bad) > 0 {
@@ -283,7 +283,7 @@ func (c *collection) readSplits(name string) error {
 		it.split = unused
 		if row := n.find(it.name); row >= 0 {
 			used[row] = true
-			it.split = splitNames[strings.ToLower(s.rows[row].fields[part])]
+			it.split = splitNames[strings.ToLower(s.rows[row].at(part))]
 		} else {
 			missing = append(missing, it.name)
 		}
@@ -296,8 +296,8 @@ func (c *collection) readSplits(name string) error {
 	}
 	var left []string
 	for i, r := range s.rows {
-		if !used[i] && n.whole[tidy(r.fields[key])] == i {
-			left = append(left, r.fields[key])
+		if !used[i] && n.whole[tidy(r.at(key))] == i {
+			left = append(left, r.at(key))
 		}
 	}
 	if len(left) > 0 {

@@ -103,12 +103,12 @@ func (c *collection) table(name string) (*table, error) {
 	}
 	var bad []string
 	for _, r := range s.rows {
-		row := tableRow{key: r.fields[key]}
+		row := tableRow{key: r.at(key)}
 		if label >= 0 {
-			row.label = known(r.fields[label])
+			row.label = known(r.at(label))
 		}
 		if subject >= 0 {
-			row.subject = known(r.fields[subject])
+			row.subject = known(r.at(subject))
 		}
 		if row.key == "" {
 			if row.label != "" {

@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,26 @@ func TestNamedTable(t *testing.T) {
 	x, ok := d.Target(1)
 	assert.True(t, ok)
 	assert.Equal(t, 1.0, x)
+}
+
+// TestHostileTable: a table costs bounded memory, however many columns it claims.
+func TestHostileTable(t *testing.T) {
+	files := map[string][]byte{"d/a.nii": nii([3]int{2, 2, 2}, 1)}
+	for name, text := range map[string]string{
+		"one wide row":           "file,label\na.nii," + strings.Repeat(",", 5<<20),
+		"a wide head, many rows": "file,label" + strings.Repeat(",", 1<<20) + "\n" + strings.Repeat("b\n", 1<<20),
+		"long fields":            "file,label\na.nii," + strings.Repeat("x", 2<<20),
+	} {
+		files["d/labels.csv"] = []byte(text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := OpenFS(mem(files), []string{"d"}, Options{})
+		runtime.ReadMemStats(&after)
+		if name == "one wide row" {
+			assert.ErrorContains(t, err, "a table of more than 4194304 fields")
+		}
+		assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(512<<20), name)
+	}
 }
 
 // TestSubjects: where subjects come from, and what cannot be found.
