@@ -192,30 +192,6 @@ func TestQuota(t *testing.T) {
 	b.state("training")
 }
 
-// TestChangedFile: a file that changes on the disk after it was dropped is
-// named, not misread.
-func TestChangedFile(t *testing.T) {
-	long(t)
-	dir := t.TempDir()
-	npy := []byte("\x93NUMPY\x01\x00\x76\x00{'descr': '|u1', 'fortran_order': False, 'shape': (12, 16, 16), }")
-	for len(npy) < 127 {
-		npy = append(npy, ' ')
-	}
-	npy = append(npy, '\n')
-	for i := range 12 * 16 * 16 {
-		npy = append(npy, byte(i*i))
-	}
-	file := write(t, dir, "set.npy", npy)
-	b, _ := page(t)
-	b.drop(file)
-	b.state("data")
-	write(t, dir, "set.npy", npy[:200])
-	require.NoError(t, os.Chtimes(file, time.Now(), time.Now().Add(time.Hour)))
-	b.click("train")
-	b.says("messages", "changed")
-	b.state("data", "done")
-}
-
 // TestNoAdapter: without WebGPU the page says what to do, and the processor
 // alone trains a tiny model.
 func TestNoAdapter(t *testing.T) {
