@@ -499,7 +499,7 @@ func (c *collection) nonFinite(d *dataset) {
 // are left out.
 func (c *collection) describe() error {
 	if c.opt.Labels != "" {
-		t, err := c.table(c.opt.Labels)
+		t, err := c.table(filepath.ToSlash(c.opt.Labels))
 		if err != nil {
 			return err
 		}
@@ -526,7 +526,7 @@ func (c *collection) describe() error {
 		return err
 	}
 	if c.opt.Splits != "" {
-		return c.readSplits(c.opt.Splits)
+		return c.readSplits(filepath.ToSlash(c.opt.Splits))
 	}
 	return nil
 }
