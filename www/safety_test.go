@@ -205,7 +205,7 @@ func TestNoAdapter(t *testing.T) {
 		t.Skip("this Chromium has an adapter however it is started")
 	}
 	advice := b.text("no-adapter")
-	require.Contains(t, advice, "Chrom", "the advice is not for this browser")
+	require.Contains(t, advice, "chrome://", "the advice is not for this browser")
 	require.Contains(t, b.text("adapter"), "slow")
 	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 1\nmax_steps = 2", 1))
 	b.click("train")
