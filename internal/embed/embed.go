@@ -175,6 +175,9 @@ func (s *Stream) Run(ctx context.Context, first int, use func(Sample) error) (er
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if err := ctx.Err(); err != nil {
+			return err // it may be ready because it was given up
+		}
 		s.stats.Waited += time.Since(began)
 		if err := work.compute(ctx, j); err != nil {
 			return err

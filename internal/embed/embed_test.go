@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"wgjepa/data"
+	"wgjepa/data/phantom"
 	"wgjepa/data/volume"
 	"wgjepa/model"
 )
@@ -241,6 +243,66 @@ func TestRunEnds(t *testing.T) {
 	require.ErrorContains(t, err, "overlap")
 	_, err = New(ds, newSums(vit), vit, Options{Batch: 1, Window: true})
 	require.ErrorContains(t, err, "own sizes")
+}
+
+// stopping cancels while a sample is read, whose batch then is not whole.
+type stopping struct {
+	*generated
+	cancel func()
+}
+
+func (s stopping) Read(i int, x []float32) error {
+	s.cancel()
+	return s.generated.Read(i, x)
+}
+
+// A batch whose reading was given up is not used, whichever is heard of first.
+func TestRunGivesUp(t *testing.T) {
+	vit := pictures(4, 6)
+	for range 300 {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := New(stopping{&generated{n: 100, size: []int{4, 6}}, cancel}, newSums(vit), vit, Options{Batch: 50})
+		require.NoError(t, err)
+		require.ErrorIs(t, s.Run(ctx, 0, func(Sample) error {
+			t.Fatal("samples that were not read were used")
+			return nil
+		}), context.Canceled)
+	}
+}
+
+// A subset says of its samples what the set says of them.
+func TestSubset(t *testing.T) {
+	all, _, err := data.Phantoms(phantom.Config{Size: 16}, 12, 1, data.Options{})
+	require.NoError(t, err)
+	ids := []int{2, 3, 7, 11}
+	some := Subset(all, ids)
+	require.Equal(t, len(ids), some.Len())
+	channels, size := all.Shape()
+	n := channels * size[0] * size[1] * size[2]
+	parts := 0
+	for i, id := range ids {
+		require.Equal(t, all.Name(id), some.Name(i))
+		require.Equal(t, all.Subject(id), some.Subject(i))
+		require.Equal(t, all.Header(id), some.Header(i))
+		want, _ := all.Label(id)
+		got, _ := some.Label(i)
+		require.Equal(t, want, got)
+		x, y, a, b := make([]float32, n), make([]float32, n), make([]uint8, n), make([]uint8, n)
+		require.NoError(t, all.Read(id, x))
+		require.NoError(t, some.Read(i, y))
+		require.Equal(t, x, y)
+		_, err = all.VoxelLabels(id, a)
+		require.NoError(t, err)
+		_, err = some.VoxelLabels(i, b)
+		require.NoError(t, err)
+		require.Equal(t, a, b)
+		require.Equal(t, all.(data.Spaced).Space(id), some.(data.Spaced).Space(i))
+		for _, part := range []string{"train", "val", "test"} {
+			require.Equal(t, slices.Contains(all.Split(part), id), slices.Contains(some.Split(part), i))
+			parts += len(some.Split(part))
+		}
+	}
+	require.Equal(t, len(ids)*len(ids), parts)
 }
 
 // NaN features are an error of their sample.

@@ -1,13 +1,19 @@
 package embed
 
-import "wgjepa/data"
+import (
+	"slices"
+
+	"wgjepa/data"
+	"wgjepa/data/volume"
+)
 
 // Subset is some samples of a data set, in that order.
 func Subset(ds data.Dataset, ids []int) data.Dataset {
+	s := subset{ds, ids}
 	if d, ok := ds.(data.Spaced); ok {
-		return spacedSubset{d, ids}
+		return spacedSubset{s, d}
 	}
-	return subset{ds, ids}
+	return s
 }
 
 type subset struct {
@@ -16,18 +22,37 @@ type subset struct {
 }
 
 func (s subset) Len() int                        { return len(s.ids) }
-func (s subset) Name(i int) string               { return s.Dataset.Name(s.ids[i]) }
 func (s subset) Read(i int, dst []float32) error { return s.Dataset.Read(s.ids[i], dst) }
-
-type spacedSubset struct {
-	data.Spaced
-	ids []int
+func (s subset) ReadRaw(i int, dst []float32) ([]float32, error) {
+	return s.Dataset.ReadRaw(s.ids[i], dst)
+}
+func (s subset) Name(i int) string            { return s.Dataset.Name(s.ids[i]) }
+func (s subset) Header(i int) volume.Header   { return s.Dataset.Header(s.ids[i]) }
+func (s subset) Label(i int) (int, bool)      { return s.Dataset.Label(s.ids[i]) }
+func (s subset) Target(i int) (float64, bool) { return s.Dataset.Target(s.ids[i]) }
+func (s subset) Subject(i int) string         { return s.Dataset.Subject(s.ids[i]) }
+func (s subset) VoxelLabels(i int, dst []uint8) (bool, error) {
+	return s.Dataset.VoxelLabels(s.ids[i], dst)
 }
 
-func (s spacedSubset) Len() int                        { return len(s.ids) }
-func (s spacedSubset) Name(i int) string               { return s.Spaced.Name(s.ids[i]) }
-func (s spacedSubset) Read(i int, dst []float32) error { return s.Spaced.Read(s.ids[i], dst) }
-func (s spacedSubset) Space(i int) data.Space          { return s.Spaced.Space(s.ids[i]) }
+// Split returns the places of the part's samples in the subset.
+func (s subset) Split(name string) []int {
+	list := []int{}
+	part := s.Dataset.Split(name)
+	for i, id := range s.ids {
+		if _, ok := slices.BinarySearch(part, id); ok {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+type spacedSubset struct {
+	subset
+	spaced data.Spaced
+}
+
+func (s spacedSubset) Space(i int) data.Space { return s.spaced.Space(s.ids[i]) }
 func (s spacedSubset) ReadWhole(i int, dst []float32) ([]float32, error) {
-	return s.Spaced.ReadWhole(s.ids[i], dst)
+	return s.spaced.ReadWhole(s.ids[i], dst)
 }

@@ -129,11 +129,12 @@ func write(path string, channels int, size [3]int, affine [4][4]float64, values 
 // FileName is a file's name for a sample: its own without the image's extension, as a path
 // that stays below the folder it is joined to, and suffix.
 func FileName(sample, suffix string) string {
-	lower := strings.ToLower(sample)
 	for _, ext := range []string{".gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy"} {
-		lower = strings.TrimSuffix(lower, ext)
+		if at := len(sample) - len(ext); at >= 0 && strings.EqualFold(sample[at:], ext) {
+			sample = sample[:at]
+		}
 	}
-	name := filepath.FromSlash(filepath.Clean("/" + filepath.ToSlash(sample[:len(lower)])))
+	name := filepath.FromSlash(filepath.Clean("/" + filepath.ToSlash(sample)))
 	name = strings.Map(func(r rune) rune {
 		if r < ' ' || strings.ContainsRune(`<>:"|?*`, r) {
 			return '_'

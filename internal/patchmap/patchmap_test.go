@@ -114,6 +114,7 @@ func TestInvert(t *testing.T) {
 func TestFileName(t *testing.T) {
 	for name, want := range map[string]string{
 		"a.nii.gz": "a.x", "sub/b.NII": "sub/b.x", "../../c.nrrd": "c.x", "/etc/d": "etc/d.x", "test/007": "test/007.x", "scan.v2.mha": "scan.v2.x", "w:e?.png": "w_e_.x",
+		"Ⱥ": "Ⱥ.x", "Ⱥİ.Nii.GZ": "Ⱥİ.x", "\xff\xfe.png": "\ufffd\ufffd.x", ".png": ".x",
 	} {
 		require.Equal(t, filepath.FromSlash(want), FileName(name, ".x"), name)
 	}
