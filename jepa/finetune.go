@@ -360,6 +360,9 @@ func (t *Finetuner) Run(ctx context.Context, src LabelledSource, o FinetuneOptio
 		if err != nil {
 			return err
 		}
+		if math.IsNaN(loss) || math.IsInf(loss, 0) {
+			return fmt.Errorf("jepa: finetune: the validation loss is not finite at step %d: look at the validation samples, or lower finetune.learning_rate", t.step)
+		}
 		better := loss < t.best
 		t.bad++
 		if better {
@@ -377,7 +380,7 @@ func (t *Finetuner) Run(ctx context.Context, src LabelledSource, o FinetuneOptio
 		}
 		return save()
 	}
-	if t.step == 0 {
+	if math.IsInf(t.best, 1) { // nothing is kept yet
 		if err := judge(); err != nil {
 			return err
 		}
@@ -468,7 +471,7 @@ func (t *Finetuner) Load(f *checkpoint.File, data string) error {
 	bad, err2 := strconv.Atoi(m["bad"])
 	best, err3 := strconv.ParseFloat(m["best"], 64)
 	if err := errors.Join(err, err2, err3); err != nil || step < 0 || bad < 0 {
-		return fmt.Errorf("jepa: %s: its step, best or bad is damaged: %w", f.Path(), err)
+		return fmt.Errorf("jepa: %s: its step %q, bad %q or best %q is damaged", f.Path(), m["step"], m["bad"], m["best"])
 	}
 	list := t.tensors()
 	for _, n := range list {

@@ -198,6 +198,39 @@ func TestFinetuneResumes(t *testing.T) {
 	require.Equal(t, values(whole), values(second))
 }
 
+// TestFinetuneResumesFromTheStart: what was ended in the first epoch does not judge
+// the start again, which would cost it patience.
+func TestFinetuneResumesFromTheStart(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	judged := 0
+	o := FinetuneOptions{Dir: dir, Data: "noise", Validate: func() (float64, error) {
+		if judged++; judged == 1 {
+			cancel()
+		}
+		return 1, nil // never better than the start
+	}}
+	c := quick()
+	c.Patience = 2
+	require.ErrorIs(t, finetuner(t, cpu(t), c, nil).Run(ctx, bright{5}, o), ErrInterrupted)
+	file, _, err := OpenState(filepath.Join(dir, StateFile))
+	require.NoError(t, err)
+	defer file.Close()
+	f := finetuner(t, cpu(t), c, nil)
+	require.NoError(t, f.Load(file, "noise"))
+	require.Zero(t, f.Steps())
+	require.NoError(t, f.Run(context.Background(), bright{5}, o))
+	require.Equal(t, 2*4, f.Steps())
+	require.Equal(t, 3, judged)
+}
+
+func TestFinetuneNotFinite(t *testing.T) {
+	for _, loss := range []float64{math.NaN(), math.Inf(1)} {
+		err := finetuner(t, cpu(t), quick(), nil).Run(context.Background(), bright{5}, FinetuneOptions{Validate: func() (float64, error) { return loss, nil }})
+		require.ErrorContains(t, err, "the validation loss is not finite at step 0")
+	}
+}
+
 // TestFinetunedWeightsAreAnEncoder opens what Export wrote as any encoder.
 func TestFinetunedWeightsAreAnEncoder(t *testing.T) {
 	d := cpu(t)

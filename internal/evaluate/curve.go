@@ -23,7 +23,7 @@ func (e *evaluation) curve(f []*features) error {
 		kept := e.fraction(slices.Clone(l.ids[train]), share)
 		rows := make([]int, 0, len(kept))
 		for i, id := range l.ids[train] {
-			if slices.Contains(kept, id) && l.class[train][i] >= 0 {
+			if _, in := slices.BinarySearch(kept, id); in && l.class[train][i] >= 0 {
 				rows = append(rows, i)
 			}
 		}

@@ -25,6 +25,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -286,11 +287,14 @@ func (e *evaluation) fraction(ids []int, share float64) []int {
 	}
 	byClass := map[int][]int{}
 	for _, id := range ids {
-		class, _ := e.ds.Label(id)
+		class, ok := e.ds.Label(id)
+		if !ok && len(e.ds.Classes()) > 0 {
+			class = -1 // not of the first class
+		}
 		byClass[class] = append(byClass[class], id)
 	}
 	var kept []int
-	for class := range max(len(e.ds.Classes()), 1) {
+	for _, class := range slices.Sorted(maps.Keys(byClass)) {
 		group := byClass[class]
 		r := rand.New(rand.NewPCG(e.seed, uint64(class)))
 		r.Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
@@ -700,8 +704,11 @@ func (e *evaluation) regress(t Task, y [3][]float64, f []*features) error {
 		}
 		t.Units[s] = len(rows[s])
 	}
-	if len(rows[train]) < 3 || len(rows[test]) < 2 {
+	switch {
+	case len(rows[train])+len(rows[val])+len(rows[test]) == 0:
 		return nil
+	case len(rows[train]) < 3 || len(rows[test]) < 2:
+		return fmt.Errorf("%d training and %d test samples have what is asked for: at least 3 and 2 are needed", len(rows[train]), len(rows[test]))
 	}
 	targets := func(f *features, s int) probe.Targets {
 		return probe.Targets{X: f.pooled[s].Select(rows[s]), Y: known[s]}

@@ -120,6 +120,49 @@ func TestLabelFraction(t *testing.T) {
 	require.Equal(t, e.labels, again.labels, "a function of the seed")
 }
 
+// partly hides the labels of some samples.
+type partly struct {
+	data.Dataset
+	hidden func(i int) bool
+}
+
+func (p partly) Label(i int) (int, bool) {
+	if p.hidden(i) {
+		return 0, false // as a data set without a label says it
+	}
+	return p.Dataset.Label(i)
+}
+
+// TestLabelFractionOfLabels: samples without a label take no place of the first class.
+func TestLabelFractionOfLabels(t *testing.T) {
+	all, c := torsos(t, "probe.label_fraction = 0.5")
+	ds := partly{all, func(i int) bool { return i%3 > 0 }}
+	count := func(ids []int) map[int]int {
+		n := map[int]int{}
+		for _, id := range ids {
+			if class, ok := ds.Label(id); ok {
+				n[class]++
+			}
+		}
+		return n
+	}
+	e := &evaluation{ds: ds, o: c.Probe, seed: 1}
+	kept := count(e.fraction(ds.Split("train"), 0.5))
+	before := count(ds.Split("train"))
+	require.Greater(t, len(before), 2)
+	for class, n := range before {
+		require.Equal(t, (n+1)/2, kept[class], "class %d", class)
+	}
+}
+
+// TestTooFewNumbers: what cannot be asked is said.
+func TestTooFewNumbers(t *testing.T) {
+	nan := math.NaN()
+	e := &evaluation{}
+	require.NoError(t, e.regress(Task{}, [3][]float64{{nan}, {nan}, {nan}}, nil), "nobody asked")
+	require.ErrorContains(t, e.regress(Task{}, [3][]float64{{1, 2, nan}, nil, {3, 4}}, nil), "2 training and 2 test samples")
+}
+
 func TestPositionOnly(t *testing.T) {
 	e := &evaluation{}
 	e.labels.patch[train] = []int{0, 1, 0, 2, 0, 1} // three volumes of two patches

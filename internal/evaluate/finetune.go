@@ -68,8 +68,8 @@ type supervised struct {
 	weights    []float64 // of the classes
 }
 
-// collect finds the samples with labels. A class that no training sample has
-// is an error: nothing could learn it.
+// collect finds the samples with labels. Training samples of one class only, or
+// of one number, are an error: there is nothing to learn.
 func collect(ds data.Dataset, c *config.Config) (*supervised, error) {
 	s := &supervised{ds: ds}
 	fraction := &evaluation{ds: ds, o: c.Probe, seed: c.Seed}
@@ -210,6 +210,17 @@ func (s *supervised) loss(y []float32, part int) float64 {
 	return sum / mass
 }
 
+// argmax is the place of the largest of v; NaN is never the largest.
+func argmax[T float32 | float64](v []T) int {
+	best := 0
+	for k, x := range v {
+		if x > v[best] || v[best] != v[best] && x == x {
+			best = k
+		}
+	}
+	return best
+}
+
 func softmax(y []float32) []float64 {
 	top, sum := float64(slices.Max(y)), 0.0
 	p := make([]float64, len(y))
@@ -312,7 +323,7 @@ func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Con
 	for i, id := range s.ids[train] {
 		source.at[id] = i
 	}
-	err = encoder(func(f *jepa.Features) error {
+	tune := func(f *jepa.Features) error {
 		t, err := jepa.NewFinetuner(d, settings, f, s.weights, loader.StepsPerEpoch(), c.Seed)
 		if err != nil {
 			return err
@@ -372,6 +383,10 @@ func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Con
 			m["task"], m["target_mean"], m["target_std"] = "regression", strconv.FormatFloat(s.mean, 'g', -1, 64), strconv.FormatFloat(s.std, 'g', -1, 64)
 		}
 		return t.Export(filepath.Join(o.Dir, jepa.WeightsFile), c.Config, m)
+	}
+	err = encoder(func(f *jepa.Features) (err error) {
+		d.Scope(func() { err = tune(f) }) // what lends the encoder may go on living
+		return err
 	})
 	return result, err
 }
@@ -436,8 +451,7 @@ func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen []float32
 		predicted := func(y []float32) []int {
 			pred := make([]int, len(labels))
 			for i := range pred {
-				row := y[i*K : (i+1)*K]
-				pred[i] = slices.Index(row, slices.Max(row))
+				pred[i] = argmax(y[i*K : (i+1)*K])
 			}
 			return pred
 		}
@@ -489,7 +503,7 @@ func PredictionRow(name string, classes []string, output []float64, more ...stri
 	if len(classes) == 0 {
 		return append(row, strconv.FormatFloat(output[0], 'g', 7, 64))
 	}
-	row = append(row, classes[slices.Index(output, slices.Max(output))])
+	row = append(row, classes[argmax(output)])
 	for _, p := range output {
 		row = append(row, strconv.FormatFloat(p, 'f', 5, 64))
 	}

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -137,6 +138,32 @@ func TestFinetuneRegression(t *testing.T) {
 	require.InDelta(t, 120, mean, 20, "predictions are in the unit of the labels")
 	_, err = os.Stat(filepath.Join(dir, jepa.WeightsFile))
 	require.NoError(t, err)
+}
+
+// TestPredictionOfNaN: outputs that are no numbers are written as such.
+func TestPredictionOfNaN(t *testing.T) {
+	nan := math.NaN()
+	require.Equal(t, []string{"x", "a", "NaN", "NaN"}, PredictionRow("x", []string{"a", "b"}, []float64{nan, nan}))
+	require.Equal(t, []string{"x", "b", "NaN", "0.50000"}, PredictionRow("x", []string{"a", "b"}, []float64{nan, 0.5}))
+	require.Equal(t, 1, argmax([]float32{1, 3, 2, 3}))
+}
+
+// TestFinetuneReturnsMemory: an encoder that lives on, as that of a training, leaves
+// the device as it was.
+func TestFinetuneReturnsMemory(t *testing.T) {
+	d, err := gpu.Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	ds, c := torsos(t, quickFinetune)
+	f, err := jepa.UntrainedFeatures(d, c.Config, 8)
+	require.NoError(t, err)
+	var after [2]uint64
+	for i := range after {
+		_, err = Finetune(context.Background(), d, ds, c, func(use func(*jepa.Features) error) error { return use(f) }, FinetuneOptions{})
+		require.NoError(t, err)
+		after[i] = d.Allocated() // scratch memory stays
+	}
+	require.Equal(t, after[0], after[1])
 }
 
 func TestFinetuneRefusesUnlabelledData(t *testing.T) {

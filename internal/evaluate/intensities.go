@@ -1,6 +1,8 @@
 package evaluate
 
 import (
+	"fmt"
+
 	"wgjepa/jepa/probe"
 )
 
@@ -28,6 +30,11 @@ func (e *evaluation) intensities() (*features, error) {
 	for count() > mostParts && count() > channels {
 		for i := range part {
 			part[i] = min(2*part[i], size[i])
+		}
+	}
+	for s := range splitNames {
+		if most := denseBytes / 4 / (channels * voxels); len(e.labels.volumes[s]) > most {
+			return nil, fmt.Errorf("the intensities of %d volumes need more than %d MiB: lower probe.dense_volumes to %d, or leave them out with probe.intensities = false", len(e.labels.volumes[s]), denseBytes>>20, most)
 		}
 	}
 	f := &features{}
