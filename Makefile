@@ -1,6 +1,6 @@
 # The menu. Each target is one script or one command; scripts/ has the rest.
 
-.PHONY: help demo test test-bindings test-wasm test-browser bench lint fuzz build wasm page web setup clean
+.PHONY: help demo test test-bindings test-wasm test-browser bench bench-wasm bench-browser lint fuzz build wasm page web setup clean
 
 help: ## This list
 	@echo "wgjepa: I-JEPA on images and volumes, computed in WGSL"
@@ -26,6 +26,12 @@ test-browser: ## The page in Chromium: kernels, golden cases, every story, pictu
 
 bench: build ## Speed of kernels and of a whole step (ADAPTER=… chooses)
 	@scripts/bench.sh
+
+bench-wasm: build wasm ## The step of the wasm program in Deno beside the native one
+	@scripts/bench-wasm.sh
+
+bench-browser: build wasm ## That, and Chromium: other programs, first step, kernels
+	@scripts/bench-browser.sh
 
 lint: setup ## gofmt, go vet, staticcheck, natively and for js/wasm
 	@scripts/lint.sh

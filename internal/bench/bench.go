@@ -13,11 +13,12 @@ import (
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
 	"wgjepa/jepa"
+	"wgjepa/model"
 )
 
 // Options say what is measured and for how long.
 type Options struct {
-	Only    []string // operations of gpu.Table, or "step"; empty: everything
+	Only    []string // operations of gpu.Table, "block" or "step"; empty: everything
 	Seconds float64  // of each measurement; a step takes four times as long
 }
 
@@ -43,13 +44,36 @@ type Step struct {
 	Clock      string             `json:"clock"`             // that told the kernels apart
 }
 
+// block is a transformer block forward and backward, beside the operations of
+// gpu.Table that it is made of. tools/peers compares the same one.
+var block = gpu.Op{Name: "block", Bench: []gpu.Bench{{
+	Shape: []int{4, 64, 128, 4, 512}, // batch, tokens, width, heads, MLP
+	FLOP:  3*2*4*64*128*(4*128+2*512) + 9*2*4*4*64*64*32,
+	Record: func(d *gpu.Device) func(*gpu.Encoder) {
+		b := model.NewBlock(d, 4, 64, 128, 4, 512, 1e-5)
+		x, dy := d.Tensor("x", 4, 64, 128), d.Tensor("dy", 4, 64, 128)
+		return func(e *gpu.Encoder) {
+			b.Forward(e, x)
+			b.Backward(e, dy, x)
+		}
+	},
+}}}
+
+// operations are those of gpu.Table that are measured, and the block.
+func operations() (list []gpu.Op) {
+	for _, op := range append(gpu.Table(), block) {
+		if len(op.Bench) > 0 {
+			list = append(list, op)
+		}
+	}
+	return list
+}
+
 // Check refuses options that name what is not measured.
 func (o Options) Check() error {
 	var known []string
-	for _, op := range gpu.Table() {
-		if len(op.Bench) > 0 {
-			known = append(known, op.Name)
-		}
+	for _, op := range operations() {
+		known = append(known, op.Name)
 	}
 	for _, name := range o.Only {
 		if name != "step" && !slices.Contains(known, name) {
@@ -63,7 +87,7 @@ func (o Options) wants(name string) bool { return len(o.Only) == 0 || slices.Con
 
 // Run measures and calls report with each row as it comes.
 func Run(d *gpu.Device, o Options, report func(Row)) error {
-	for _, op := range gpu.Table() {
+	for _, op := range operations() {
 		if !o.wants(op.Name) {
 			continue
 		}

@@ -1,4 +1,4 @@
-// peers.js: the comparison of index.html. Each program is an object with
+// peers.js: the comparison of peers.html. Each program is an object with
 //
 //	set(name, Float32Array, shape)   of x, dy and the parameters, before init
 //	init()
