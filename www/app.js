@@ -7,6 +7,7 @@
 
 import { Curves } from "./curves.js";
 import { showData, showLabelChoice, showRefused } from "./data.js";
+import { decoding } from "./dicom.js";
 import { diagnostics, hide, note } from "./diagnostics.js";
 import { $, download, el, options, say } from "./dom.js";
 import { chosen, dropped, sorted } from "./drop.js";
@@ -125,6 +126,7 @@ async function take(given) {
     }
     if (drop.paths.length === 0) throw new Error("these files hold no images: drop the scans, too");
     status(`Taking ${count(drop.data.length, "file")}…`);
+    opening++; // what is being opened gives way
     await program.remove("/data").catch(() => {});
     await Promise.all(drop.data.map((g) => program.put(`/data/${g.path}`, g.file)));
     const size = drop.data.reduce((n, g) => n + g.file.size, 0);
@@ -182,15 +184,15 @@ async function open(fresh = false) {
   $("train").disabled = true; // until these settings are known to be good
   say($("drop-error"), "");
   const progress = (/** @type {any} */ e) => { if (e.event === "progress" && turn === opening) status(`Reading ${e.done.toLocaleString("en")} of ${count(e.total, "file")}…`); };
-  const ask = () => request("open", { paths: source.paths, ...(source.labels ? { labels: source.labels } : {}), ...settings.layers() }, progress);
+  const ask = (reread = false) => decoding((reread) => request("open", { paths: source.paths, ...(source.labels ? { labels: source.labels } : {}), ...settings.layers(), reread }, progress), { source, program, current: () => turn === opening, tell: status }, reread);
   try {
     let opened;
     try {
-      opened = await ask();
+      opened = await ask(fresh);
     } catch (e) {
       if (!e.suggest || settings.size) throw e;
       settings.size = `[${e.suggest.join(", ")}]`;
-      opened = await ask();
+      opened = await ask(fresh);
       const why = e.sizes ? `The samples have ${Object.keys(e.sizes).length} different sizes` : "No patches of one size fill these samples well";
       log(`${why}: each is cropped or padded to ${e.suggest.join(" × ")}. You may choose another size in the settings.`);
     }
@@ -217,7 +219,7 @@ async function open(fresh = false) {
     if (fresh || e.kind === "data") {
       page.opened = fresh ? null : page.opened;
       status("Not opened.");
-      say($("drop-error"), plain(e));
+      say($("drop-error"), `${page.waitsFor ? `These data do not suit ${page.waitsFor.meta?.title ?? page.waitsFor.title}. ` : ""}${plain(e)}`);
       if (e.refused?.length) {
         const place = el("div");
         showRefused(e.refused, place);
