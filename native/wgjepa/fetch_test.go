@@ -56,7 +56,7 @@ func serve(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.Reque
 	sum := md5.Sum(content)
 	return &downloader{
 		remoteFile: remoteFile{name: "f.npz", address: s.URL + "/f.npz", md5: hex.EncodeToString(sum[:])},
-		part:       filepath.Join(t.TempDir(), ".f.npz.part"), client: s.Client(), stall: 200 * time.Millisecond, pause: time.Millisecond,
+		part:       filepath.Join(t.TempDir(), ".f.npz.part"), client: s.Client(), stall: time.Second, pause: time.Millisecond,
 		say: t.Logf, progress: func(int64, int64) {},
 	}, &asked
 }
@@ -130,8 +130,8 @@ func TestFetchMends(t *testing.T) {
 			<-r.Context().Done()
 		}, nil},
 		"slow": {nil, func(_ int, w http.ResponseWriter, _ *http.Request) {
-			for b := content; len(b) > 0; b = b[min(len(b), 60_000):] { // longer in all than a stall
-				w.Write(b[:min(len(b), 60_000)])
+			for b := content; len(b) > 0; b = b[min(len(b), 20_000):] { // longer in all than a stall
+				w.Write(b[:min(len(b), 20_000)])
 				w.(http.Flusher).Flush()
 				time.Sleep(80 * time.Millisecond)
 			}
@@ -139,6 +139,9 @@ func TestFetchMends(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, asked := serve(t, c.answer)
+			if name == "stalls" {
+				d.stall = 200 * time.Millisecond
+			}
 			if c.had != nil {
 				require.NoError(t, os.WriteFile(d.part, c.had, 0o644))
 			}
@@ -180,6 +183,9 @@ func TestFetchRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, asked := serve(t, c.answer)
+			if name == "silent" {
+				d.stall = 200 * time.Millisecond
+			}
 			_, err := d.run(context.Background())
 			require.ErrorContains(t, err, c.want)
 			require.Len(t, *asked, c.requests)
