@@ -338,6 +338,9 @@ func label(c *console, flags *configFlags, path string, paths []string, out stri
 	if err != nil {
 		return err
 	}
+	if err := fitsRun(ds, file); err != nil {
+		return err
+	}
 	d, err := c.open()
 	if err != nil {
 		return err

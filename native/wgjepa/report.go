@@ -208,7 +208,7 @@ func (r *reporter) probes(s *report.Section) error {
 		return err
 	}
 	s.Text = "Frozen features are read out by the simplest models and judged on the test samples, with 95 % bootstrap intervals, beside the same encoder untrained and the intensities themselves. A * marks a difference whose interval does not hold 0."
-	best := ""
+	var better []string // by the one figure that stands for a task: of many some are always better
 	for _, t := range result.Tasks {
 		table := report.Table{Caption: fmt.Sprintf("%s: %d training, %d validation, %d test %s", t.Name, t.Units[0], t.Units[1], t.Units[2], map[bool]string{true: "volumes", false: "samples"}[t.Name == "dense"]), Columns: scoreColumns("", &t.Scores[0])}
 		if t.Note != "" {
@@ -216,17 +216,17 @@ func (r *reporter) probes(s *report.Section) error {
 		}
 		for _, score := range t.Scores {
 			table.Rows = append(table.Rows, scoreRow(score.Metric, &score))
-			if best == "" && score.Difference.Low > 0 {
-				best = fmt.Sprintf("On test samples it is better than the untrained encoder: %s (%s) %.3f, untrained %.3f.", score.Metric, t.Name, score.Trained.Value, score.Untrained.Value)
-			}
+		}
+		if s := t.Decisive(); s.Difference.Low > 0 {
+			better = append(better, fmt.Sprintf("%s (%s) %.3f, untrained %.3f", s.Metric, t.Name, s.Trained.Value, s.Untrained.Value))
 		}
 		s.Tables = append(s.Tables, table)
 	}
-	if best == "" && len(result.Tasks) > 0 {
-		best = "On test samples it cannot be told from the untrained encoder, or is worse."
-	}
-	if best != "" {
-		r.page.Lead = best
+	switch asked := len(result.Tasks); {
+	case len(better) > 0:
+		r.page.Lead = fmt.Sprintf("On test samples it is better than the untrained encoder in %d of %d questions: %s.", len(better), asked, strings.Join(better, "; "))
+	case asked > 0:
+		r.page.Lead = "On test samples it cannot be told from the untrained encoder, or is worse."
 	}
 	for _, n := range result.Notes {
 		s.Text += " Note: " + n + "."
