@@ -40,6 +40,7 @@ type session struct {
 	conf    config.Config // of the last open
 	unfit   error         // why conf does not fit ds
 	loader  *data.Loader
+	feed    jepa.Source // of batches: the loader, or the device by it
 
 	trainer  *jepa.Trainer // of the last training
 	run      config.Config // that it was made with

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"wgjepa/data"
+	"wgjepa/gpu"
+	"wgjepa/internal/resident"
 	"wgjepa/jepa"
 )
 
@@ -49,7 +51,7 @@ func (s *session) train(c command) (any, error) {
 		interval = 500 * time.Millisecond
 	}
 	p := &probing{command: c, every: time.Duration(c.ProbeEveryMS) * time.Millisecond, last: start}
-	err = t.Run(s.ctx, listening{s}, jepa.RunOptions{
+	err = t.Run(s.ctx, s.heard(), jepa.RunOptions{
 		Dir: c.Dir, Fingerprint: s.ds.Fingerprint(), CheckpointEvery: c.CheckpointEvery, StatsEvery: interval, OnUnsaved: unsaved,
 		OnStats: func(st jepa.Stats) {
 			progress := map[string]any{"stats": finite(st), "total": t.Schedule.Total}
@@ -81,14 +83,38 @@ func (s *session) train(c command) (any, error) {
 	return map[string]any{"step": t.Updates(), "total": t.Schedule.Total, "stopped": stopped}, nil
 }
 
-// listening is the source of batches that hears stop between those of one update.
-type listening struct{ s *session }
-
-func (l listening) Batch(step int, x []float32) error {
-	if step%l.s.run.AccumulateGradBatches != 0 {
-		l.s.turn()
+// heard is the source of batches that hears stop between those of one update.
+func (s *session) heard() jepa.Source {
+	if d, ok := s.feed.(jepa.DeviceSource); ok {
+		return hearingDevice{d, s}
 	}
-	return l.s.loader.Batch(step, x)
+	return hearing{s.feed, s}
+}
+
+func (s *session) hear(step int) {
+	if step%s.run.AccumulateGradBatches != 0 {
+		s.turn()
+	}
+}
+
+type hearing struct {
+	jepa.Source
+	s *session
+}
+
+func (h hearing) Batch(step int, x []float32) error {
+	h.s.hear(step)
+	return h.Source.Batch(step, x)
+}
+
+type hearingDevice struct {
+	jepa.DeviceSource
+	s *session
+}
+
+func (h hearingDevice) Record(e *gpu.Encoder, step int, x gpu.Tensor) error {
+	h.s.hear(step)
+	return h.DeviceSource.Record(e, step, x)
 }
 
 // finite makes figures that JSON cannot hold into ones that it can: the run ends
@@ -130,6 +156,13 @@ func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
 		return nil, err
 	}
 	t.Note = s.conf.Note()
+	m, err := jepa.EstimateMemory(d.Info(), s.conf.Config)
+	if err != nil {
+		return nil, err
+	}
+	if s.feed, _, err = resident.Choose(s.conf.Data.Resident, d, s.ds, s.loader, split, s.conf.Augment(), s.conf.Seed, s.conf.BatchSize, m.Total()); err != nil {
+		return nil, err
+	}
 	if s.state != "" {
 		f, _, err := jepa.OpenState(s.state)
 		if err != nil {
