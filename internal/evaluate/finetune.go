@@ -234,55 +234,96 @@ func softmax(y []float32) []float64 {
 	return p
 }
 
-// frozen fits the probe of the frozen features: what finetuning begins from and
-// is compared with. It returns the head that computes the same, (K, D) and (K),
-// on features as they are.
-func (s *supervised) frozen(f *jepa.Features, c *config.Config) (weight, bias []float64, err error) {
-	var x [3]probe.Matrix
-	for _, k := range []int{train, val} {
-		if x[k], err = Pooled(s.ds, f, s.ids[k]); err != nil {
-			return nil, nil, err
-		}
-	}
-	D := f.Config.EmbedDim
-	var scale *probe.Standardizer
-	var coef, intercept []float64
-	rows := []int{0} // of the head that coef gives
-	K := max(1, len(s.weights))
-	weight, bias = make([]float64, K*D), make([]float64, K)
-	if s.regression {
-		r, err := probe.SelectRidge(probe.Targets{X: x[train], Y: s.standardized(train)}, probe.Targets{X: x[val], Y: s.standardized(val)}, nil, c.Seed)
-		if err != nil {
-			return nil, nil, err
-		}
-		scale, coef, intercept = r.Scale, r.Coef, []float64{r.Intercept}
-	} else {
-		e := &evaluation{o: c.Probe, seed: c.Seed}
-		choice, err := e.choose("finetune", probe.Set{X: x[train], Y: s.class[train]}, probe.Set{X: x[val], Y: s.class[val]})
-		if err != nil {
-			return nil, nil, err
-		}
-		scale, coef, intercept, rows = choice.Scale, choice.Coef, choice.Intercept, choice.Classes
-		if len(choice.Classes) == 2 {
-			rows = choice.Classes[1:] // the other's logit is 0
-		}
-		for k := range K {
-			if !slices.Contains(choice.Classes, k) {
-				bias[k] = absentLogit
-			}
+// linearHead is a read-out of pooled features as they are: weight (K, D), bias (K).
+type linearHead struct{ weight, bias []float64 }
+
+// headOf folds the standardisation of a fit into the head. rows are those that coef
+// (n, D) and intercept (n) give; other classes have the logit 0, or absentLogit
+// where no training sample has them.
+func headOf(K, D int, scale *probe.Standardizer, coef, intercept []float64, rows, present []int) linearHead {
+	h := linearHead{make([]float64, K*D), make([]float64, K)}
+	for k := range K {
+		if !slices.Contains(present, k) {
+			h.bias[k] = absentLogit
 		}
 	}
 	for i, k := range rows {
-		bias[k] = intercept[i]
+		h.bias[k] = intercept[i]
 		for j := range D {
 			if slices.Contains(scale.Constant, j) {
 				continue
 			}
-			weight[k*D+j] = coef[i*D+j] / scale.Std[j]
-			bias[k] -= weight[k*D+j] * scale.Mean[j]
+			w := coef[i*D+j] / scale.Std[j]
+			h.weight[k*D+j] = w
+			h.bias[k] -= w * scale.Mean[j]
 		}
 	}
-	return weight, bias, nil
+	return h
+}
+
+// of computes the outputs (n, K) for features x (n, D).
+func (h linearHead) of(x probe.Matrix) []float32 {
+	K := len(h.bias)
+	y := make([]float32, x.Rows*K)
+	for i := range x.Rows {
+		for k, sum := range h.bias {
+			for j, v := range x.Row(i) {
+				sum += h.weight[k*x.Cols+j] * float64(v)
+			}
+			y[i*K+k] = float32(sum)
+		}
+	}
+	return y
+}
+
+func classifierHead(K int, c *probe.Classifier) linearHead {
+	rows := c.Classes
+	if len(rows) == 2 {
+		rows = rows[1:] // the other's logit is 0
+	}
+	return headOf(K, len(c.Scale.Mean), c.Scale, c.Coef, c.Intercept, rows, c.Classes)
+}
+
+// frozen fits the read-out of the frozen features that finetuning is compared
+// with, as wgjepa probe fits it, and the one that it begins from: of classes, the
+// penalty whose validation loss is least, for that is what training goes on with.
+func (s *supervised) frozen(f *jepa.Features, c *config.Config) (compared, start linearHead, err error) {
+	var x [3]probe.Matrix
+	for _, k := range []int{train, val} {
+		if x[k], err = Pooled(s.ds, f, s.ids[k]); err != nil {
+			return compared, start, err
+		}
+	}
+	if s.regression {
+		r, err := probe.SelectRidge(probe.Targets{X: x[train], Y: s.standardized(train)}, probe.Targets{X: x[val], Y: s.standardized(val)}, penalties, c.Seed)
+		if err != nil {
+			return compared, start, err
+		}
+		start = headOf(1, x[train].Cols, r.Scale, r.Coef, []float64{r.Intercept}, []int{0}, []int{0})
+		return start, start, nil
+	}
+	K := len(s.weights)
+	e := &evaluation{o: c.Probe, seed: c.Seed}
+	choice, err := e.choose("finetune", probe.Set{X: x[train], Y: s.class[train]}, probe.Set{X: x[val], Y: s.class[val]})
+	if err != nil {
+		return compared, start, err
+	}
+	compared = classifierHead(K, choice.Classifier)
+	least := math.Inf(1)
+	for _, penalty := range slices.Sorted(slices.Values(append([]float64{1e-3, 1e-2}, c.Probe.Cs...))) {
+		fit, err := probe.Logistic(x[train], s.class[train], penalty)
+		if err != nil {
+			break // stronger penalties converged
+		}
+		h := classifierHead(K, fit)
+		if loss := s.loss(h.of(x[val]), val); loss < least {
+			least, start = loss, h
+		}
+	}
+	if math.IsInf(least, 1) {
+		start = compared
+	}
+	return compared, start, nil
 }
 
 // absentLogit is that of a class without training samples.
@@ -297,7 +338,7 @@ func (s *supervised) standardized(part int) []float64 {
 }
 
 // Finetune trains the encoder and a head on the labels of ds: the head begins
-// as the probe of the frozen encoder, and the weights that validate best are
+// fitted to the frozen encoder's features, and the weights that validate best are
 // kept, those at the start among them. It leaves the state and at the end the
 // weights in o.Dir. When ctx ends it returns jepa.ErrInterrupted.
 func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Config, encoder Encoder, o FinetuneOptions) (*Finetuned, error) {
@@ -328,17 +369,18 @@ func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Con
 		if err != nil {
 			return err
 		}
-		weight, bias, err := s.frozen(f, c)
+		compared, head, err := s.frozen(f, c)
 		if err != nil {
 			return fmt.Errorf("the probe that finetuning begins from: %w", err)
 		}
-		if err := t.SetHead(weight, bias); err != nil {
+		if err := t.SetHead(head.weight, head.bias); err != nil {
 			return err
 		}
-		frozen, err := s.outputs(t, s.ids[test])
+		held, err := Pooled(ds, f, s.ids[test])
 		if err != nil {
 			return err
 		}
+		frozen := compared.of(held)
 		start, err := s.outputs(t, s.ids[val])
 		if err != nil {
 			return err
@@ -370,7 +412,7 @@ func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Con
 		}
 		result.Steps, result.Loss[1] = t.Steps(), t.Best()
 		if result.Loss[1] == result.Loss[0] {
-			result.Notes = append(result.Notes, "no epoch validated better than the probe of the frozen encoder: that is what was kept. Lower finetune.learning_rate, or there is nothing more in the labels")
+			result.Notes = append(result.Notes, "no epoch validated better than a head on the frozen encoder, with which it begins: that is what was kept. Lower finetune.learning_rate, or there is nothing more in the labels")
 		}
 		if err := s.judge(t, c, frozen, result); err != nil {
 			return err

@@ -38,9 +38,9 @@ func TestFinetuneBeginsAsTheProbe(t *testing.T) {
 	require.NoError(t, untrained(d, c, 3)(func(f *jepa.Features) error {
 		tuner, err := jepa.NewFinetuner(d, c.Finetune, f, s.weights, 5, 1)
 		require.NoError(t, err)
-		w, b, err := s.frozen(f, c)
+		compared, start, err := s.frozen(f, c)
 		require.NoError(t, err)
-		require.NoError(t, tuner.SetHead(w, b))
+		require.NoError(t, tuner.SetHead(compared.weight, compared.bias))
 		y, err := s.outputs(tuner, s.ids[test])
 		require.NoError(t, err)
 		x, err := Pooled(ds, f, s.ids[test])
@@ -56,6 +56,8 @@ func TestFinetuneBeginsAsTheProbe(t *testing.T) {
 		K := len(s.weights)
 		require.Len(t, choice.Classes, K)
 		proba := choice.Proba(x)
+		require.InDeltaSlice(t, compared.of(x), y, 1e-3)
+		require.LessOrEqual(t, s.loss(start.of(sets[1].X), val), s.loss(compared.of(sets[1].X), val))
 		for i := range s.ids[test] {
 			require.InDeltaSlice(t, proba[i*K:(i+1)*K], softmax(y[i*K:(i+1)*K]), 1e-4)
 		}
