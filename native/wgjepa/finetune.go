@@ -40,7 +40,7 @@ func finetuneCommand(c *console) *cobra.Command {
 		Short: "Train encoder and a linear head on labels",
 		Long: `Trains an encoder and a linear head on its pooled features to the classes or the
 numbers that label DATA (data.label_kind says which; the run's data unless others are
-named). The head begins as the probe of the frozen encoder, layers near the input move
+named). The head begins fitted to the frozen features, layers near the input move
 less (finetune.layer_decay), rare classes count as much as common ones, and the weights
 that validate best are kept, those at the start among them. The test samples then judge
 it beside the frozen encoder's probe, with 95 % bootstrap intervals; a * marks a
