@@ -172,6 +172,8 @@ func (b *tab) console() []string {
 // picture writes the whole page, as long as it is, to a file.
 func (b *tab) picture(path string) {
 	b.t.Helper()
+	_, err := try[chromedp.Void](b, time.Minute, "scrollTo(0, 0)") // the header keeps to the window
+	require.NoError(b.t, err)
 	content, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	require.NoError(b.t, err)
 	require.NoError(b.t, os.MkdirAll(filepath.Dir(path), 0o755))

@@ -161,8 +161,7 @@ func TestGenerated(t *testing.T) {
 		Loss float64
 	}](b, waits, "clearInterval(sampling), losses")
 	require.Less(t, losses[len(losses)-1].Loss, losses[0].Loss, "%v", losses)
-	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0`)
-	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	b.probed()
 	table := b.text("probe-table")
 	for _, word := range []string{"Trained", "Untrained", "Which class is a sample?", "balanced accuracy"} {
 		require.Contains(t, strings.ToLower(table), strings.ToLower(word))
@@ -170,6 +169,12 @@ func TestGenerated(t *testing.T) {
 	require.Regexp(t, regexp.MustCompile(`\d\.\d{3}`), table)
 	require.Empty(t, elsewhere(s.asked()))
 	b.quiet()
+}
+
+// probed waits until the last probe of a training has filled its table.
+func (b *tab) probed() {
+	b.t.Helper()
+	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0 && !document.getElementById("probe-now").disabled`)
 }
 
 // quiet asserts that the page had nothing to complain of in its console.
@@ -190,7 +195,7 @@ func TestReload(t *testing.T) {
 	train := func() []byte {
 		b.until(trains, `document.documentElement.dataset.state === "done"`)
 		b.says("progress-text", "Finished: 40 updates")
-		b.until(trains, `!document.getElementById("probe-now").disabled`)
+		b.probed()
 		return b.download("download-weights")
 	}
 	b.generated(tiny)
@@ -278,7 +283,7 @@ func TestHippocampus(t *testing.T) {
 	b.click("train")
 	b.until(trains, `document.documentElement.dataset.state === "done"`)
 	b.says("progress-text", "Finished")
-	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0`)
+	b.probed()
 	require.Contains(t, b.text("probe-table"), "Which label has a patch?")
 	require.Empty(t, elsewhere(s.asked()))
 }
@@ -295,7 +300,7 @@ func TestAdrenal(t *testing.T) {
 	b.click("train")
 	b.until(trains, `document.documentElement.dataset.state === "done"`)
 	b.says("progress-text", "Finished: 8 updates")
-	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0`)
+	b.probed()
 	require.Contains(t, b.text("probe-table"), "Which class is a sample?")
 	require.Empty(t, elsewhere(s.asked()))
 }

@@ -101,8 +101,7 @@ func TestPeople(t *testing.T) {
 	look("5-paused")
 	b.click("pause")
 	b.until(trains, `document.documentElement.dataset.state === "done"`)
-	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0`)
-	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	b.probed()
 	b.click("similar-now")
 	b.until(waits, `document.querySelectorAll("#similar li").length > 0`)
 	look("6-done")
@@ -148,7 +147,7 @@ func TestKeyboard(t *testing.T) {
 	walk("train")
 	b.do(waits, chromedp.KeyEvent(" "))
 	b.until(trains, `document.documentElement.dataset.state === "done"`)
-	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	b.probed()
 	// Every control that is to be seen can be reached.
 	want := eval[[]string](b, waits, `[...document.querySelectorAll("button, input, select, textarea, summary")].filter((e) => e.id && e.checkVisibility() && !e.disabled && e.tabIndex >= 0).map((e) => e.id)`)
 	require.Greater(t, len(want), 15)
