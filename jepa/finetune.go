@@ -473,21 +473,11 @@ func (t *Finetuner) Load(f *checkpoint.File, data string) error {
 	if err := errors.Join(err, err2, err3); err != nil || step < 0 || bad < 0 {
 		return fmt.Errorf("jepa: %s: its step %q, bad %q or best %q is damaged", f.Path(), m["step"], m["bad"], m["best"])
 	}
-	list := t.tensors()
-	for _, n := range list {
-		if err := checkShape(f, n.name, n.shape); err != nil {
-			return err
-		}
-	}
-	for _, n := range list {
-		values, _, err := f.Float64s(n.name)
-		if err != nil {
-			return fmt.Errorf("jepa: %w", err)
-		}
-		t.device.WriteFloat64(n.value, values)
+	if err := writeTensors(t.device, f, t.tensors()); err != nil {
+		return err
 	}
 	t.step, t.bad, t.best = step, bad, best
-	return t.device.Err()
+	return nil
 }
 
 // Export writes the encoder, as a context encoder, and the head in float32 to

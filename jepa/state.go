@@ -145,8 +145,16 @@ func (t *Trainer) Load(f *checkpoint.File, fingerprint string) error {
 	if err != nil || step < 0 || step%t.Config.AccumulateGradBatches != 0 {
 		return fmt.Errorf("jepa: %s: its step is %q", f.Path(), m["step"])
 	}
-	// All is checked before anything changes.
-	list := t.tensors(true)
+	if err := writeTensors(t.device, f, t.tensors(true)); err != nil {
+		return err
+	}
+	t.step = step
+	return nil
+}
+
+// writeTensors writes the tensors of f to a device. All is checked before anything
+// changes.
+func writeTensors(d *gpu.Device, f *checkpoint.File, list []namedTensor) error {
 	for _, n := range list {
 		if err := checkShape(f, n.name, n.shape); err != nil {
 			return err
@@ -157,10 +165,9 @@ func (t *Trainer) Load(f *checkpoint.File, fingerprint string) error {
 		if err != nil {
 			return fmt.Errorf("jepa: %w", err)
 		}
-		t.device.WriteFloat64(n.value, values)
+		d.WriteFloat64(n.value, values)
 	}
-	t.step = step
-	return t.device.Err()
+	return d.Err()
 }
 
 func checkShape(f *checkpoint.File, name string, shape []int) error {

@@ -90,10 +90,7 @@ func LoadSurprise(d *gpu.Device, f *checkpoint.File) (*Surprise, error) {
 func (s *Surprise) Patches(x []float32, draws int, dst []float32) error {
 	c := &s.Config
 	P, D := c.Encoder.Patches(), c.Encoder.EmbedDim
-	n := c.Encoder.InChans
-	for _, a := range c.Encoder.ImgSize {
-		n *= a
-	}
+	n := c.Encoder.SampleLen()
 	if len(x) != n || len(dst) != P || draws < 1 {
 		panic(fmt.Sprintf("jepa: Surprise: %d draws of a sample of %d numbers into %d patches, not of %d into %d", draws, len(x), len(dst), n, P))
 	}

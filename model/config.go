@@ -94,8 +94,9 @@ const (
 	maxRegTokens = 1 << 12
 )
 
-// sampleLen is C·H·W·D of sides and channels that are each in bounds.
-func (v *ViT) sampleLen() int {
+// SampleLen is C·H·W·D, the numbers of a sample, of sides and channels that are each
+// in bounds.
+func (v *ViT) SampleLen() int {
 	n := v.InChans
 	for _, s := range v.ImgSize {
 		n *= s
@@ -126,8 +127,8 @@ func (v *ViT) Validate() error {
 	switch {
 	case v.InChans < 1 || v.InChans > 4096:
 		return bad("in_chans is %d: it must be between 1 and 4096", v.InChans)
-	case v.sampleLen() > maxSample:
-		return bad("a sample of img_size %v and in_chans %d is %d numbers, above %d: resize or crop", v.ImgSize, v.InChans, v.sampleLen(), maxSample)
+	case v.SampleLen() > maxSample:
+		return bad("a sample of img_size %v and in_chans %d is %d numbers, above %d: resize or crop", v.ImgSize, v.InChans, v.SampleLen(), maxSample)
 	case v.EmbedDim < 1 || v.NumHeads < 1 || v.EmbedDim%v.NumHeads != 0:
 		return bad("embed_dim %d is not a multiple of num_heads %d", v.EmbedDim, v.NumHeads)
 	case v.EmbedDim > 1<<14:

@@ -15,11 +15,11 @@ func SameGrid(to, from Header) error {
 // gridSteps returns for each axis of from, by how much its index grows along each axis of
 // to, and where it begins.
 func gridSteps(to, from Header) (step [3][4]int, err error) {
-	inverse, ok := invert(from.Affine)
+	inverse, ok := Invert(from.Affine)
 	if !ok {
 		return step, fmt.Errorf("an affine that cannot be inverted: %v", from.Affine)
 	}
-	m := multiply(inverse, to.Affine)
+	m := Multiply(inverse, to.Affine)
 	size, want := [3]int{1, 1, 1}, [3]int{1, 1, 1}
 	copy(size[:], from.Size)
 	copy(want[:], to.Size)
@@ -81,7 +81,8 @@ func Regrid(dst, src []float32, to, from Header) error {
 	return nil
 }
 
-func multiply(a, b [4][4]float64) (c [4][4]float64) {
+// Multiply returns the affine that applies b, then a.
+func Multiply(a, b [4][4]float64) (c [4][4]float64) {
 	for i := range 4 {
 		for j := range 4 {
 			for k := range 4 {
@@ -92,13 +93,14 @@ func multiply(a, b [4][4]float64) (c [4][4]float64) {
 	return c
 }
 
-// invert returns the inverse of an affine.
-func invert(a [4][4]float64) ([4][4]float64, bool) {
+// Invert returns the inverse of an affine, by cofactors; false where its axes do not span
+// space.
+func Invert(a [4][4]float64) ([4][4]float64, bool) {
 	column := func(j int) [3]float64 { return [3]float64{a[0][j], a[1][j], a[2][j]} }
 	x, y, z := column(0), column(1), column(2)
 	rows := [3][3]float64{cross(y, z), cross(z, x), cross(x, y)}
-	det := dot(x, rows[0])
-	if !(math.Abs(det) > 1e-12) {
+	det, lengths := dot(x, rows[0]), math.Sqrt(dot(x, x)*dot(y, y)*dot(z, z))
+	if !(math.Abs(det) > 1e-9*lengths) || math.IsInf(lengths, 0) {
 		return a, false
 	}
 	inverse := Identity()

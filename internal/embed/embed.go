@@ -265,7 +265,7 @@ func (s *Stream) load(ctx context.Context, j *job) {
 		j.x, j.errs[0] = s.ds.(data.Spaced).ReadWhole(j.first, j.x[:0])
 		return
 	}
-	n := s.sampleLen()
+	n := s.vit.SampleLen()
 	if cap(j.x) < s.Batch*n {
 		j.x = make([]float32, s.Batch*n)
 	}
@@ -283,15 +283,6 @@ func (s *Stream) load(ctx context.Context, j *job) {
 		})
 	}
 	workers.Wait()
-}
-
-// sampleLen is the number of values of an input.
-func (s *Stream) sampleLen() int {
-	n := s.vit.InChans
-	for _, a := range s.vit.ImgSize {
-		n *= a
-	}
-	return n
 }
 
 // work is the buffers of one run.
@@ -325,7 +316,7 @@ func (s *Stream) work() *work {
 	w := &work{Stream: s, embeddings: make([]float32, s.Batch*s.Width()), grid: s.wholeGrid()}
 	switch {
 	case s.Window:
-		w.x = make([]float32, s.Batch*s.sampleLen())
+		w.x = make([]float32, s.Batch*s.vit.SampleLen())
 		w.windowTokens = make([]float32, s.Batch*s.vit.Patches()*s.Dim())
 	case s.Std || s.Tokens:
 		w.tokens = make([]float32, s.Batch*s.vit.Patches()*s.Dim())

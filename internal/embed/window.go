@@ -162,7 +162,7 @@ const maxFeatures = 1 << 30
 func (w *work) slide(ctx context.Context, j *job) error {
 	wins := newWindows(w.ds.(data.Spaced).Space(j.first).Whole, w.vit.ImgSize, w.vit.PatchSize, w.Overlap)
 	w.grid = wins.kept()
-	D, n, P := w.Dim(), w.sampleLen(), w.vit.Patches()
+	D, n, P := w.Dim(), w.vit.SampleLen(), w.vit.Patches()
 	if n := w.grid.Len(); n > maxFeatures/D {
 		j.errs[0] = fmt.Errorf("%s has %d patches: their features take more than %d MiB: crop or resample it first", w.ds.Name(j.first), n, maxFeatures>>18)
 		return nil

@@ -68,11 +68,11 @@ func (g Grid) OnScan(values []float32, channels int, sample [4][4]float64, scan 
 	if len(values) != channels*n {
 		panic(fmt.Sprintf("patchmap: OnScan: %d values for %d channels of %v patches", len(values), channels, g.Size))
 	}
-	back, ok := invert(g.Affine(sample))
+	back, ok := volume.Invert(g.Affine(sample))
 	if !ok {
 		return nil, fmt.Errorf("the scan's affine cannot be inverted: %v", sample)
 	}
-	m := multiply(back, scanAffine)
+	m := volume.Multiply(back, scanAffine)
 	voxels := to[0] * to[1] * to[2]
 	out := make([]float32, channels*voxels)
 	at := 0
@@ -142,42 +142,4 @@ func FileName(sample, suffix string) string {
 		return r
 	}, name)
 	return strings.TrimPrefix(name, string(filepath.Separator)) + suffix
-}
-
-func multiply(a, b [4][4]float64) (c [4][4]float64) {
-	for i := range 4 {
-		for j := range 4 {
-			for k := range 4 {
-				c[i][j] += a[i][k] * b[k][j]
-			}
-		}
-	}
-	return c
-}
-
-// invert returns the inverse of an affine, by cofactors.
-func invert(a [4][4]float64) (out [4][4]float64, ok bool) {
-	cofactor := func(r, c int) float64 {
-		return a[(r+1)%3][(c+1)%3]*a[(r+2)%3][(c+2)%3] - a[(r+1)%3][(c+2)%3]*a[(r+2)%3][(c+1)%3]
-	}
-	det, scale := 0.0, 1.0
-	for c := range 3 {
-		det += a[0][c] * cofactor(0, c)
-		scale *= math.Sqrt(a[0][c]*a[0][c] + a[1][c]*a[1][c] + a[2][c]*a[2][c])
-	}
-	if !(math.Abs(det) > 1e-9*scale) || math.IsInf(scale, 0) {
-		return out, false
-	}
-	for r := range 3 {
-		for c := range 3 {
-			out[r][c] = cofactor(c, r) / det
-		}
-	}
-	for r := range 3 {
-		for c := range 3 {
-			out[r][3] -= out[r][c] * a[c][3]
-		}
-	}
-	out[3][3] = 1
-	return out, true
 }

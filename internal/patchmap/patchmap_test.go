@@ -69,7 +69,7 @@ func TestPlaces(t *testing.T) {
 		require.NoError(t, err)
 		h := m.Header()
 		require.Equal(t, size[:], h.Size)
-		back, ok := invert(s.Affine)
+		back, ok := volume.Invert(s.Affine)
 		require.True(t, ok)
 		read, err = m.Read(nil)
 		require.NoError(t, err)
@@ -96,19 +96,6 @@ func TestPlaces(t *testing.T) {
 		}
 		require.Greater(t, seen, voxels/2)
 	}
-}
-
-func TestInvert(t *testing.T) {
-	back, ok := invert(oblique)
-	require.True(t, ok)
-	one := multiply(back, oblique)
-	for i := range 4 {
-		for j := range 4 {
-			require.InDelta(t, volume.Identity()[i][j], one[i][j], 1e-12)
-		}
-	}
-	_, ok = invert([4][4]float64{{1, 1, 0, 0}, {1, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}})
-	require.False(t, ok)
 }
 
 func TestFileName(t *testing.T) {

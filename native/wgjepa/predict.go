@@ -185,12 +185,8 @@ func (p *prediction) scans(ctx context.Context) ([]surprised, error) {
 		return nil, errors.New("these data have no place in space")
 	}
 	v := p.surprise.Config.Encoder
-	n := v.InChans
-	for _, s := range v.ImgSize {
-		n *= s
-	}
 	grid := patchmap.Whole(v.ImgSize, v.PatchSize)
-	x := make([]float32, n)
+	x := make([]float32, v.SampleLen())
 	bar := p.c.bar("predict", p.ds.Len(), 0)
 	defer bar.end()
 	var rows []surprised
