@@ -326,16 +326,17 @@ class Device {
       while (want < size) want *= 2;
       this.staging = await this.createBuffer("staging", want, usage.mapRead | usage.copyDst);
     }
-    await this.guard(() => {
+    // Both are asked for at once: one way to the device and back.
+    const [, failure, thrown] = this.guarded(() => {
       const encoder = this.device.createCommandEncoder();
       encoder.copyBufferToBuffer(buffer, offset, this.staging, 0, size);
       this.queue.submit([encoder.finish()]);
     });
-    try {
-      await this.staging.mapAsync(usage.mapRead, 0, size);
-    } catch (e) {
-      throw this.failure ?? asFailure(e);
-    }
+    if (thrown !== null) throw thrown;
+    const mapped = this.staging.mapAsync(usage.mapRead, 0, size).then(() => null, (e) => this.failure ?? asFailure(e));
+    const refused = await failure, unmapped = await mapped;
+    if (refused !== null && unmapped === null) this.staging.unmap();
+    if (refused !== null || unmapped !== null) throw refused ?? unmapped;
     await this.scopes;
     if (waitsInCall) this.inFlight = 0;
     if (this.failure !== null) throw this.failure;
