@@ -171,10 +171,11 @@ func TestGenerated(t *testing.T) {
 	b.quiet()
 }
 
-// probed waits until the last probe of a training has filled its table.
+// probed waits until the probe at the end of a training has filled its table.
 func (b *tab) probed() {
 	b.t.Helper()
-	b.until(trains, `document.querySelectorAll("#probe-table tbody tr").length > 0 && !document.getElementById("probe-now").disabled`)
+	b.until(trains, `document.getElementById("probe-says").innerText.startsWith("After " + wgjepaPage.step().toLocaleString("en") + " update") && !document.getElementById("probe-now").disabled`)
+	require.NotZero(b.t, eval[int](b, waits, `document.querySelectorAll("#probe-table tbody tr").length`))
 }
 
 // quiet asserts that the page had nothing to complain of in its console.
