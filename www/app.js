@@ -21,7 +21,7 @@ import { showSimilar } from "./similar.js";
 import { estimate as storageEstimate, lockRun, persist, persisted, program as startProgram, registerServiceWorker } from "./storage.js";
 import { Viewer } from "./viewer.js";
 import { version } from "./assets.js";
-import { ago, count, duration, figure, plain } from "./words.js";
+import { ago, bare, count, duration, figure, plain } from "./words.js";
 
 /**
  * What the page knows.
@@ -122,6 +122,8 @@ async function take(given) {
       page.source.tables.push(...drop.tables.map((g) => `/data/${g.path}`));
       page.source.given.push(...drop.tables);
       page.source.labels = `/data/${drop.tables[0].path}`;
+      showLabelChoice(page.source.tables);
+      $("labels-choice").value = page.source.labels;
       return open();
     }
     if (drop.paths.length === 0) throw new Error("these files hold no images: drop the scans, too");
@@ -196,7 +198,7 @@ async function open(fresh = false) {
       const why = e.sizes ? `The samples have ${Object.keys(e.sizes).length} different sizes` : "No patches of one size fill these samples well";
       log(`${why}: each is cropped or padded to ${e.suggest.join(" × ")}. You may choose another size in the settings.`);
     }
-    if (turn !== opening) return;
+    if (turn !== opening || running()) return;
     if (fresh && !source.generated && !page.waitsFor) {
       settings.suggest({ generated: false, software: software(), training: opened.splits.train ?? opened.samples });
       opened = await ask();
@@ -220,7 +222,9 @@ async function open(fresh = false) {
       page.opened = fresh ? null : page.opened;
       status("Not opened.");
       say($("drop-error"), `${page.waitsFor ? `These data do not suit ${page.waitsFor.meta?.title ?? page.waitsFor.title}. ` : ""}${plain(e)}`);
-      if (e.refused?.length) {
+      if (e.refused?.length === 1) {
+        say($("drop-error"), "", el("strong", {}, bare(e.refused[0].name)), ` ${plain(e.refused[0].reason)}`);
+      } else if (e.refused?.length) {
         const place = el("div");
         showRefused(e.refused, place);
         $("drop-error").append(place);

@@ -4,4 +4,5 @@
 export const worker = ASSETS.worker;
 export const wasm = ASSETS.wasm;
 export const checks = ASSETS.checks; // the program with what tests and measures it
+export const dcm2niix = ASSETS.dcm2niix; // the script of its worker
 export const version = ASSETS.version;

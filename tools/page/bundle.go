@@ -55,6 +55,11 @@ func bundle(root string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
+	converter, converterInputs, err := bundleConverter(root)
+	if err != nil {
+		return nil, err
+	}
+	inputs = append(inputs, converterInputs...)
 	var rest []file
 	entries, err := os.ReadDir(filepath.Join(root, "www"))
 	if err != nil {
@@ -75,7 +80,7 @@ func bundle(root string) (*page, error) {
 	// without one first.
 	p := &page{version: "0"}
 	for range 2 {
-		app, appInputs, err := bundleApp(root, map[string]string{"worker": worker.name, "wasm": training.name, "checks": checks.name, "version": p.version})
+		app, appInputs, err := bundleApp(root, map[string]string{"worker": worker.name, "wasm": training.name, "checks": checks.name, "dcm2niix": converter[0].name, "version": p.version})
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +92,7 @@ func bundle(root string) (*page, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.files = slices.Concat([]file{index, training, checks, worker}, app, rest, []file{{name: "licences.txt", content: licences}})
+		p.files = slices.Concat([]file{index, training, checks, worker}, converter, app, rest, []file{{name: "licences.txt", content: licences}})
 		if p.version == "0" {
 			p.version = version(p.files)
 		}
@@ -215,6 +220,28 @@ func bundleWorker(root string) (file, []string, error) {
 	}
 	content := outputs[0].Contents
 	return file{name: hashed("worker.js", content), content: content}, slices.Sorted(maps.Keys(m.Inputs)), nil
+}
+
+// bundleConverter makes the script of dcm2niix's worker and its program.
+func bundleConverter(root string) ([]file, []string, error) {
+	const dist, name = "www/node_modules/@niivue/dcm2niix/dist", "dcm2niix.jpeg.wasm"
+	o := options(root)
+	o.EntryPoints = []string{dist + "/worker.jpeg.js"}
+	o.External = []string{"module"} // of Node
+	outputs, m, err := build(o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("dcm2niix: %w", err)
+	}
+	content, err := os.ReadFile(filepath.Join(root, dist, name))
+	if err != nil {
+		return nil, nil, fmt.Errorf("dcm2niix: %w", err)
+	}
+	program := file{name: hashed("dcm2niix.wasm", content), content: content, lazy: true}
+	script := bytes.ReplaceAll(outputs[0].Contents, []byte(name), []byte(program.name))
+	if bytes.Equal(script, outputs[0].Contents) {
+		return nil, nil, fmt.Errorf("dcm2niix: its script does not name %s", name)
+	}
+	return []file{{name: hashed("dcm2niix.js", script), content: script, lazy: true}, program}, slices.Sorted(maps.Keys(m.Inputs)), nil
 }
 
 // bundleApp makes the page's script with its chunks, and its style. assets are

@@ -28,8 +28,8 @@ func project(t *testing.T, changes map[string]string) string {
 		"build/wasm/wgjepa.wasm":  "\x00asm",
 		"build/wasm/checks.wasm":  "\x00asm with more",
 		"www/index.html":          `<!DOCTYPE html><link rel="stylesheet" href="style.css"><script type="module" src="app.js"></script>`,
-		"www/app.js": `import { worker, wasm, checks, version } from "./assets.js"; import recipe from "../recipe.toml"; import { small } from "small";
-			document.title = [worker, wasm, checks, version, recipe, small].join(); document.onclick = async () => (await import("./viewer.js")).view();`,
+		"www/app.js": `import { worker, wasm, checks, dcm2niix, version } from "./assets.js"; import recipe from "../recipe.toml"; import { small } from "small";
+			document.title = [worker, wasm, checks, dcm2niix, version, recipe, small].join(); document.onclick = async () => (await import("./viewer.js")).view();`,
 		"www/viewer.js":                      `import { small } from "small"; import { large } from "@a/large"; export const view = () => [small, large];`,
 		"www/style.css":                      `body { color: red }`,
 		"www/icon.svg":                       `<svg xmlns="http://www.w3.org/2000/svg"/>`,
@@ -41,6 +41,10 @@ func project(t *testing.T, changes map[string]string) string {
 		"www/node_modules/@a/large/index.js": `export const large = "the large package";`,
 		"www/node_modules/@a/large/licence":  "licence of large",
 		"www/node_modules/unused/LICENSE":    "licence of what is not used",
+		"www/node_modules/@niivue/dcm2niix/dist/worker.jpeg.js":     `import program from "./dcm2niix.jpeg.js"; onmessage = program;`,
+		"www/node_modules/@niivue/dcm2niix/dist/dcm2niix.jpeg.js":   `export default async () => typeof process === "object" ? import("module") : fetch(new URL("dcm2niix.jpeg.wasm", import.meta.url));`,
+		"www/node_modules/@niivue/dcm2niix/dist/dcm2niix.jpeg.wasm": "\x00asm of another",
+		"www/node_modules/@niivue/dcm2niix/package.json":            `{"name": "@niivue/dcm2niix", "version": "1.2.3"}`,
 	}
 	for _, name := range []string{"small", "@a/large"} {
 		files["www/node_modules/"+name+"/package.json"] = `{"name": "` + name + `", "version": "1.2.3", "main": "index.js", "type": "module"}`
@@ -124,17 +128,20 @@ func TestBundle(t *testing.T) {
 	require.NoError(t, err)
 	check(t, p)
 	app, worker := string(find(t, p, "app-", ".js").content), find(t, p, "worker-", ".js")
-	for _, part := range []string{worker.name, find(t, p, "wgjepa-", ".wasm").name, find(t, p, "checks-", ".wasm").name, p.version, "the recipe", `import("./viewer-`} {
+	for _, part := range []string{worker.name, find(t, p, "wgjepa-", ".wasm").name, find(t, p, "checks-", ".wasm").name, find(t, p, "dcm2niix-", ".js").name, p.version, "the recipe", `import("./viewer-`} {
 		require.Contains(t, app, part)
 	}
 	require.NotContains(t, app, "ASSETS")
 	require.Less(t, bytes.Index(worker.content, []byte("half of the runtime")), bytes.Index(worker.content, []byte("worker at work")))
 	for _, f := range p.files {
-		require.Equal(t, strings.HasPrefix(f.name, "viewer-") || strings.HasPrefix(f.name, "checks-"), f.lazy, f.name)
+		require.Equal(t, slices.Contains([]string{"viewer", "checks", "dcm2niix"}, strings.Split(f.name, "-")[0]), f.lazy, f.name)
 	}
 	require.Contains(t, string(find(t, p, "viewer-", ".js").content), "the large package")
+	converter := string(find(t, p, "dcm2niix-", ".js").content)
+	require.Contains(t, converter, find(t, p, "dcm2niix-", ".wasm").name)
+	require.NotContains(t, converter, "jpeg.wasm")
 	licences := string(find(t, p, "licences", ".txt").content)
-	for _, part := range []string{"the project's own", "Go\n==\n", "small 1.2.3\n", "licence of small", "@a/large 1.2.3\n", "licence of large"} {
+	for _, part := range []string{"the project's own", "Go\n==\n", "small 1.2.3\n", "licence of small", "@a/large 1.2.3\n", "licence of large", "@niivue/dcm2niix 1.2.3\n", "Chris Rorden"} {
 		require.Contains(t, licences, part)
 	}
 	require.NotContains(t, licences, "not used")
@@ -149,7 +156,7 @@ func TestBundle(t *testing.T) {
 	require.Equal(t, p, again)
 
 	// A change changes the version, and the names of what it reaches alone.
-	for name, reached := range map[string]string{"www/style.css": "style-", "wasm/worker.js": "worker-", "build/wasm/wgjepa.wasm": "wgjepa-", "build/wasm/checks.wasm": "checks-", "www/viewer.js": "viewer-", "www/icon.svg": "icon", "www/index.html": "index"} {
+	for name, reached := range map[string]string{"www/style.css": "style-", "wasm/worker.js": "worker-", "build/wasm/wgjepa.wasm": "wgjepa-", "build/wasm/checks.wasm": "checks-", "www/node_modules/@niivue/dcm2niix/dist/dcm2niix.jpeg.wasm": "dcm2niix-", "www/viewer.js": "viewer-", "www/icon.svg": "icon", "www/index.html": "index"} {
 		changed := strings.Replace(read(t, root, name), "red", "blue", 1) + " "
 		if strings.HasSuffix(name, "viewer.js") {
 			changed += "console.log(1)"
@@ -193,6 +200,8 @@ func TestBundleRefuses(t *testing.T) {
 		"no script in index":   {map[string]string{"www/index.html": `<link href="style.css">`}, `src="app.js" is there 0 times`},
 		"two styles in index":  {map[string]string{"www/index.html": `<link href="style.css"><link href="style.css"><script src="app.js">`}, `href="style.css" is there 2 times`},
 		"the worker's error":   {map[string]string{"wasm/worker.js": "import './none.js';"}, "the worker: "},
+		"no dcm2niix":          {map[string]string{"www/node_modules/@niivue/dcm2niix/dist/worker.jpeg.js": ""}, "dcm2niix: "},
+		"another dcm2niix":     {map[string]string{"www/node_modules/@niivue/dcm2niix/dist/dcm2niix.jpeg.js": "export default () => {};"}, "does not name dcm2niix.jpeg.wasm"},
 		"service worker error": {map[string]string{"www/sw.js": "("}, "the service worker: "},
 	} {
 		_, err := bundle(project(t, c.changes))
@@ -222,7 +231,7 @@ func TestWrite(t *testing.T) {
 // TestPage bundles the page itself: nothing in it speaks of another origin but
 // what NiiVue has in its comments and names.
 func TestPage(t *testing.T) {
-	for _, needed := range []string{"../../build/wasm/wgjepa.wasm", "../../build/wasm/wasm_exec.js", "../../www/node_modules/uplot"} {
+	for _, needed := range []string{"../../build/wasm/wgjepa.wasm", "../../build/wasm/wasm_exec.js", "../../www/node_modules/uplot", "../../www/node_modules/@niivue/dcm2niix"} {
 		if _, err := os.Stat(needed); err != nil {
 			t.Skipf("the page is not built here, scripts/page.sh does that: %v", err)
 		}
@@ -246,7 +255,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	licences := string(find(t, p, "licences", ".txt").content)
-	for _, title := range []string{"wgjepa\n", "Go\n", "github.com/pelletier/go-toml/v2 ", "@niivue/niivue 0.69.0\n", "uplot 1.6.32\n"} {
+	for _, title := range []string{"wgjepa\n", "Go\n", "github.com/pelletier/go-toml/v2 ", "@niivue/niivue 0.69.0\n", "@niivue/dcm2niix 1.2.0\n", "uplot 1.6.32\n"} {
 		require.Contains(t, licences, title)
 	}
 }

@@ -12,10 +12,15 @@ import (
 	"strings"
 )
 
-// missing are licences of packages that come without the text.
-//
-//go:embed niivue.txt
-var niivueLicence []byte
+// Licences of packages that come without the text.
+var (
+	//go:embed niivue.txt
+	niivueLicence []byte
+	//go:embed dcm2niix.txt
+	dcm2niixLicence []byte
+
+	missing = map[string][]byte{"@niivue/niivue": niivueLicence, "@niivue/dcm2niix": dcm2niixLicence}
+)
 
 // licences collects the notices of all that the page consists of: the project,
 // Go and the modules in the wasm file, and the npm packages among inputs (paths
@@ -51,8 +56,8 @@ func licences(root string, inputs []string) ([]byte, error) {
 			return nil, fmt.Errorf("%s/package.json: %w", folder, err)
 		}
 		text, err = licence(filepath.Join(root, folder))
-		if err != nil && about.Name == "@niivue/niivue" {
-			text, err = niivueLicence, nil
+		if err != nil && missing[about.Name] != nil {
+			text, err = missing[about.Name], nil
 		}
 		if err != nil {
 			return nil, err

@@ -12,6 +12,7 @@
 //	app-HASH.js, chunks        www/app.js, split where it imports dynamically
 //	worker-HASH.js             Go's half of the runtime and wasm/worker.js
 //	wgjepa-HASH.wasm           the program
+//	dcm2niix-HASH.js, .wasm    what decodes compressed DICOM, loaded for that alone
 //	style-HASH.css, icons, …   the rest of www/
 //	licences.txt               of everything that is in the above
 //	*.gz                       the same, compressed, for hosts that can send it
