@@ -89,7 +89,7 @@ function fractions(curve) {
   const line = colour("line"), axis = { stroke: colour("ink-soft"), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 }, font: "11px system-ui, sans-serif", labelFont: "11px system-ui, sans-serif", labelSize: 16 };
   const holder = el("div", { "aria-hidden": "true" });
   new uPlot({
-    width: 340, height: 180, legend: { show: false }, cursor: { show: false }, padding: [8, 10, 0, 0],
+    width: Math.min(340, $("probe-table").clientWidth || 340), height: 180, legend: { show: false }, cursor: { show: false }, padding: [8, 10, 0, 0],
     scales: { x: { time: false, distr: 3, range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [low * 0.9, high * 1.1] } },
     axes: [{ ...axis, size: 26, label: "training labels", values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((t) => (t == null ? "" : String(t))) }, { ...axis, size: 46, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map(figure) }],
     series: [{}, ...["trained", "untrained"].map((c, i) => ({ stroke: colour(c), width: 2, dash: i ? [5, 4] : undefined, points: { show: true, size: 6, fill: colour(c) } }))],

@@ -222,9 +222,11 @@ export class Viewer {
     const stage = $("view-stage"), titled = rows.length > 1;
     const room = $("view-panel").clientWidth - 2, narrow = room < 460;
     const gap = 10, label = titled && !narrow ? 76 : 0;
-    const widest = planes.reduce((n, p) => n + side(p.u), 0), tallest = Math.max(...planes.map((p) => side(p.v)));
+    // Where there is little room two planes stand beside each other, and the third below.
+    const across = narrow && !titled ? Math.min(2, planes.length) : planes.length;
+    const widest = planes.map((p) => side(p.u)).sort((a, b) => b - a).slice(0, across).reduce((a, b) => a + b), tallest = Math.max(...planes.map((p) => side(p.v)));
     const high = titled ? 230 : 340;
-    const scale = Math.max(0.05, Math.min((room - label - gap * (planes.length - 1)) / widest, high / tallest));
+    const scale = Math.max(0.05, Math.min((room - label - gap * (across - 1)) / widest, high / tallest));
     stage.replaceChildren(...rows.map((r) => el("div", { class: "planes" }, ...(titled ? [el("p", { class: "row-title" }, r.title)] : []),
       ...planes.map((p) => {
         const canvas = el("canvas", { role: "img", "aria-label": `${p.title}${p.fixed < 0 ? "" : `, slice ${this.at[p.fixed] + 1} of ${v.size[p.fixed]}`} of ${v.name}${r.words}` });
@@ -342,9 +344,9 @@ function maskCells(m) {
     for (let i = 0; i < columns; i++) {
       for (let j = 0; j < rows; j++) {
         const k = of(i, j), x = i * w, y = top(j);
-        if (k !== 1) {
+        if (k !== 1) { // whole pixels, so that no seam shows
           c.fillStyle = colour(k === 2 ? "target-veil" : "unused-veil");
-          c.fillRect(x, y, w, h);
+          c.fillRect(Math.round(x), Math.round(y), Math.round(x + w) - Math.round(x), Math.round(y + h) - Math.round(y));
         }
         if (k === 2) hatch(c, x, y, w, h);
         if (k === 0) continue;

@@ -42,13 +42,13 @@ export function figure(v) {
 }
 
 /** @param {number[]|undefined|null} size */
-export const shape = (size) => (size?.length ? size.join(" × ") : "–");
+export const shape = (size) => (size?.length ? size.join("\u00a0×\u00a0") : "–");
 
 /** @param {number[]|undefined|null} spacing */
 export function spacing(spacing) {
   if (!spacing?.length) return "–";
   const mm = spacing.map((s) => +s.toPrecision(3));
-  return `${mm.every((s) => s === mm[0]) ? mm[0] : mm.join(" × ")} mm`;
+  return `${mm.every((s) => s === mm[0]) ? mm[0] : mm.join("\u00a0×\u00a0")}\u00a0mm`;
 }
 
 // bare is a path as the person knows it.
