@@ -7,6 +7,7 @@
 
 import { Curves } from "./curves.js";
 import { showData, showLabelChoice, showRefused } from "./data.js";
+import { decoding } from "./dicom.js";
 import { diagnostics, hide, note } from "./diagnostics.js";
 import { $, download, el, options, say } from "./dom.js";
 import { chosen, dropped, sorted } from "./drop.js";
@@ -185,7 +186,7 @@ async function open(fresh = false) {
   $("train").disabled = true; // until these settings are known to be good
   say($("drop-error"), "");
   const progress = (/** @type {any} */ e) => { if (e.event === "progress" && turn === opening) status(`Reading ${e.done.toLocaleString("en")} of ${count(e.total, "file")}…`); };
-  const ask = (reread = false) => request("open", { paths: source.paths, ...(source.labels ? { labels: source.labels } : {}), ...settings.layers(), reread }, progress);
+  const ask = (reread = false) => decoding((reread) => request("open", { paths: source.paths, ...(source.labels ? { labels: source.labels } : {}), ...settings.layers(), reread }, progress), { source, program, current: () => turn === opening, tell: status }, reread);
   try {
     let opened;
     try {
