@@ -11,6 +11,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+
+	"wgjepa/data/numpy"
 )
 
 // embed writes the pooled features of the data and the names of the samples.
@@ -65,16 +67,9 @@ func (s *session) ids(split string) ([]int, error) {
 	return nil, commandError(fmt.Sprintf("split is %q: it must be train, val, test or left out", split))
 }
 
-// npy is values (rows, cols) as a file of NumPy's format, version 1.0: a magic
-// number, the length of the header, the header padded to a multiple of 64 bytes.
+// npy is values (rows, cols) as a file of NumPy's format.
 func npy(values []float32, rows, cols int) []byte {
-	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", rows, cols)
-	for (10+len(header)+1)%64 != 0 {
-		header += " "
-	}
-	header += "\n"
-	b := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), byte(len(header)>>8))
-	b = append(b, header...)
+	b := numpy.Float32Header(rows, cols)
 	for _, v := range values { // binary.Append would bring its reflection along
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 	}

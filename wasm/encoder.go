@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"wgjepa/checkpoint"
-	"wgjepa/gpu"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
@@ -90,7 +89,7 @@ func (s *session) fileEncoder(c command, path string) (*encoder, error) {
 		return nil, err
 	}
 	batch := min(e.conf.BatchSize, s.ds.Len())
-	e.trained = lend(d, func() (*jepa.Features, error) {
+	e.trained = evaluate.Lend(d, func() (*jepa.Features, error) {
 		f, err := open()
 		if err != nil {
 			return nil, err
@@ -98,8 +97,8 @@ func (s *session) fileEncoder(c command, path string) (*encoder, error) {
 		defer f.Close()
 		return jepa.LoadFeatures(d, f, c.Encoder, batch)
 	})
-	e.untrained = lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, e.conf.Config, batch) })
-	e.surprise = lend(d, func() (*jepa.Surprise, error) {
+	e.untrained = evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, e.conf.Config, batch) })
+	e.surprise = evaluate.Lend(d, func() (*jepa.Surprise, error) {
 		f, err := open()
 		if err != nil {
 			return nil, err
@@ -108,19 +107,6 @@ func (s *session) fileEncoder(c command, path string) (*encoder, error) {
 		return jepa.LoadSurprise(d, f)
 	})
 	return e, nil
-}
-
-// lend opens networks on d for as long as they are used.
-func lend[T any](d *gpu.Device, open func() (T, error)) func(use func(T) error) error {
-	return func(use func(T) error) (err error) {
-		d.Scope(func() {
-			var networks T
-			if networks, err = open(); err == nil {
-				err = use(networks)
-			}
-		})
-		return err
-	}
 }
 
 // pooled computes the embeddings (n, D) of samples.
@@ -148,20 +134,10 @@ func (s *session) tokens(with evaluate.Encoder, ids []int) (x probe.Matrix, err 
 
 // batches reads samples and gives them to do, as many at once as f takes.
 func (s *session) batches(f *jepa.Features, ids []int, progress func(done, total int) error, do func(from, n int, x []float32) error) error {
-	channels, size := s.ds.Shape()
-	values := channels * product(size)
-	x := make([]float32, min(f.Batch, len(ids))*values)
-	for from := 0; from < len(ids); from += f.Batch {
-		n := min(f.Batch, len(ids)-from)
-		if err := evaluate.ReadSamples(s.ds, ids[from:from+n], x[:n*values]); err != nil {
+	return evaluate.Batches(s.ds, ids, f.Batch, func(x []float32, from, n int) error {
+		if err := do(from, n, x); err != nil {
 			return err
 		}
-		if err := do(from, n, x[:n*values]); err != nil {
-			return err
-		}
-		if err := progress(from+n, len(ids)); err != nil {
-			return err
-		}
-	}
-	return nil
+		return progress(from+n, len(ids))
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 
 	"wgjepa/internal/evaluate"
 	"wgjepa/internal/view"
@@ -118,7 +117,7 @@ func (s *session) untrainedEncoder(c command) (*encoder, error) {
 	}
 	conf := s.conf
 	batch := min(conf.BatchSize, handful)
-	return &encoder{conf: conf, untrained: lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })}, nil
+	return &encoder{conf: conf, untrained: evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })}, nil
 }
 
 // colors are the bytes (P, 3) of a sample. The basis is that of the handful of
@@ -224,45 +223,11 @@ func (s *session) similar(c command) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i := range x.Rows {
-			normalize(x.Row(i))
-		}
 		s.kept.similar, s.kept.similarOf = x, e.name
 	}
-	x := s.kept.similar
-	list := make([]neighbour, 0, x.Rows)
-	for i := range x.Rows {
-		if i != c.Sample {
-			list = append(list, neighbour{Sample: i, Cosine: dot(x.Row(i), x.Row(c.Sample))})
-		}
-	}
-	slices.SortStableFunc(list, func(a, b neighbour) int {
-		switch {
-		case a.Cosine > b.Cosine:
-			return -1
-		case a.Cosine < b.Cosine:
-			return 1
-		}
-		return 0
-	})
-	list = list[:min(len(list), c.K)]
-	for i := range list {
-		list[i].Name, list[i].Class = s.ds.Name(list[i].Sample), s.class(list[i].Sample)
+	list := []neighbour{}
+	for _, n := range view.Nearest(s.kept.similar, c.Sample, c.K) {
+		list = append(list, neighbour{n.Row, s.ds.Name(n.Row), s.class(n.Row), n.Cosine})
 	}
 	return map[string]any{"neighbours": list}, nil
-}
-
-func dot(a, b []float32) (sum float64) {
-	for i := range a {
-		sum += float64(a[i]) * float64(b[i])
-	}
-	return sum
-}
-
-// normalize gives x length 1, unless it is zero.
-func normalize(x []float32) {
-	n := math.Sqrt(dot(x, x))
-	for i := range x {
-		x[i] = float32(float64(x[i]) / math.Max(n, math.SmallestNonzeroFloat32))
-	}
 }

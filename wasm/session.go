@@ -56,8 +56,8 @@ type session struct {
 
 // kept is what was computed from one state of an encoder, to be used again.
 type kept struct {
-	similarOf string       // the encoder that embeddings are of
-	similar   probe.Matrix // rows of length 1
+	similarOf string // the encoder that embeddings are of
+	similar   probe.Matrix
 
 	colorsOf          [2]string // untrained, trained
 	colors            [2]*view.Colors

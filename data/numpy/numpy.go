@@ -1,4 +1,4 @@
-// Package numpy reads NumPy's .npy arrays and .npz archives.
+// Package numpy reads NumPy's .npy arrays and .npz archives, and begins .npy files.
 //
 // An .npy file is a short text header (type, order, shape) followed by the
 // elements; an .npz file is a zip archive of .npy files. The format is NEP 1,

@@ -14,6 +14,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"wgjepa/data/numpy"
 )
 
 // Partial is the rows of a table that is not complete, in files beside it from which it can be
@@ -48,7 +50,7 @@ type Skipped struct {
 
 // headerLen is the room for the head of an .npy file in front of the rows; zeros until the table
 // is complete.
-const headerLen = 128
+const headerLen = numpy.Float32HeaderLen
 
 // saveEvery is how much work a crash may cost; the first sample is saved at once.
 const saveEvery = 5 * time.Second

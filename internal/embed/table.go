@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"wgjepa/data"
+	"wgjepa/data/numpy"
 )
 
 // Table is what a complete table holds: a row a sample, or with Patches a row a patch.
@@ -180,7 +181,7 @@ func (t Table) FinishNPY(p *Partial) error {
 	if err := writeWhole(tmp, func(w io.Writer) error { return t.writeIDs(w, p) }); err != nil {
 		return p.advice(err)
 	}
-	if _, err := p.f.WriteAt(npyHeader(shape), 0); err != nil {
+	if _, err := p.f.WriteAt(numpy.Float32Header(shape...), 0); err != nil {
 		return err
 	}
 	if err := errors.Join(p.f.Sync(), p.f.Close()); err != nil {
@@ -213,18 +214,6 @@ func (t Table) writeIDs(w io.Writer, p *Partial) error {
 	})
 	out.Flush()
 	return errors.Join(err, out.Error())
-}
-
-// npyHeader is the head of an array of float32, version 1.0 (numpy.lib.format).
-func npyHeader(shape []int) []byte {
-	dims := make([]string, len(shape))
-	for i, n := range shape {
-		dims[i] = strconv.Itoa(n)
-	}
-	text := "{'descr': '<f4', 'fortran_order': False, 'shape': (" + strings.Join(dims, ", ") + "), }"
-	const before = 10
-	text += strings.Repeat(" ", headerLen-before-1-len(text)) + "\n"
-	return append(binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(text))), text...)
 }
 
 // RowWriter writes a table of one format.

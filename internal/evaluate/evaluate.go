@@ -28,10 +28,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"wgjepa/data"
 	"wgjepa/data/phantom"
@@ -122,10 +119,6 @@ type Result struct {
 	Health Health   `json:"health"`
 	Notes  []string `json:"notes,omitempty"`
 }
-
-// Encoder lends the frozen features of one encoder for as long as use takes, so
-// that two never need memory at once.
-type Encoder func(use func(*jepa.Features) error) error
 
 // features of all samples of the splits, by one encoder.
 type features struct {
@@ -305,28 +298,6 @@ func (e *evaluation) fraction(ids []int, share float64) []int {
 	return kept
 }
 
-// ReadSamples reads samples one after the other into x.
-func ReadSamples(ds data.Dataset, ids []int, x []float32) error {
-	n := len(x) / max(1, len(ids))
-	return each(len(ids), func(i int) error { return ds.Read(ids[i], x[i*n:(i+1)*n]) })
-}
-
-// each calls do for 0 … n−1 from as many goroutines as there are processors.
-func each(n int, do func(i int) error) error {
-	errs := make([]error, n)
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n) {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				errs[i] = do(i)
-			}
-		})
-	}
-	workers.Wait()
-	return errors.Join(errs...)
-}
-
 func (e *evaluation) hasClasses() bool {
 	seen := map[int]bool{}
 	for _, c := range e.labels.class[train] {
@@ -352,18 +323,13 @@ func (e *evaluation) hasNumbers() bool {
 
 // read computes the features of all samples.
 func (e *evaluation) read(encoder *jepa.Features, progress func(n int) error) (*features, error) {
-	channels, size := e.ds.Shape()
-	n := channels
-	for _, s := range size {
-		n *= s
-	}
 	P, D := encoder.Config.Patches(), encoder.Config.EmbedDim
 	width := D
 	if e.o.Pooling == "mean+std" {
 		width = 2 * D
 	}
 	f := &features{}
-	x, tokens := make([]float32, encoder.Batch*n), make([]float32, encoder.Batch*P*D)
+	tokens := make([]float32, encoder.Batch*P*D)
 	for s := range splitNames {
 		ids := e.labels.ids[s]
 		f.pooled[s] = probe.Matrix{Rows: len(ids), Cols: width, Data: make([]float32, len(ids)*width)}
@@ -373,13 +339,9 @@ func (e *evaluation) read(encoder *jepa.Features, progress func(n int) error) (*
 		}
 		f.dense[s] = probe.Matrix{Rows: len(volumes) * P, Cols: D, Data: make([]float32, 0, len(volumes)*P*D)}
 		next := 0 // of volumes
-		for from := 0; from < len(ids); from += encoder.Batch {
-			b := min(encoder.Batch, len(ids)-from)
-			if err := ReadSamples(e.ds, ids[from:from+b], x[:b*n]); err != nil {
-				return nil, err
-			}
-			if err := encoder.Tokens(x[:b*n], b, tokens); err != nil {
-				return nil, err
+		if err := Batches(e.ds, ids, encoder.Batch, func(x []float32, from, b int) error {
+			if err := encoder.Tokens(x, b, tokens); err != nil {
+				return err
 			}
 			for i := range b {
 				z := tokens[i*P*D : (i+1)*P*D]
@@ -389,9 +351,9 @@ func (e *evaluation) read(encoder *jepa.Features, progress func(n int) error) (*
 					next++
 				}
 			}
-			if err := progress(b); err != nil {
-				return nil, err
-			}
+			return progress(b)
+		}); err != nil {
+			return nil, err
 		}
 	}
 	return f, nil

@@ -146,43 +146,10 @@ func (l *labelledLoader) LabelledBatch(step int, b *jepa.Batch) error {
 	return nil
 }
 
-// Pooled computes the pooled features of samples.
-func Pooled(ds data.Dataset, f *jepa.Features, ids []int) (probe.Matrix, error) {
-	D := f.Config.EmbedDim
-	m := probe.Matrix{Rows: len(ids), Cols: D, Data: make([]float32, len(ids)*D)}
-	return m, batches(ds, ids, f.Batch, func(x []float32, from, n int) error {
-		return f.Pooled(x, n, m.Data[from*D:(from+n)*D])
-	})
-}
-
-// batches reads samples, batch after batch.
-func batches(ds data.Dataset, ids []int, batch int, use func(x []float32, from, n int) error) error {
-	size := sampleLen(ds)
-	x := make([]float32, batch*size)
-	for from := 0; from < len(ids); from += batch {
-		n := min(batch, len(ids)-from)
-		if err := ReadSamples(ds, ids[from:from+n], x[:n*size]); err != nil {
-			return err
-		}
-		if err := use(x[:n*size], from, n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func sampleLen(ds data.Dataset) int {
-	n, size := ds.Shape()
-	for _, a := range size {
-		n *= a
-	}
-	return n
-}
-
 // outputs of the network for samples, (n, K).
 func (s *supervised) outputs(t *jepa.Finetuner, ids []int) ([]float32, error) {
 	y := make([]float32, len(ids)*t.Outputs)
-	return y, batches(s.ds, ids, t.Config.BatchSize, func(x []float32, from, n int) error {
+	return y, Batches(s.ds, ids, t.Config.BatchSize, func(x []float32, from, n int) error {
 		return t.Predict(x, n, y[from*t.Outputs:])
 	})
 }

@@ -60,7 +60,7 @@ func (h *Head) Apply(ds data.Dataset, f *jepa.Features, use func(i int, output [
 		ids[i] = i
 	}
 	z := make([]float32, f.Batch*D)
-	return batches(ds, ids, f.Batch, func(x []float32, from, n int) error {
+	return Batches(ds, ids, f.Batch, func(x []float32, from, n int) error {
 		if err := f.Pooled(x, n, z); err != nil {
 			return err
 		}

@@ -14,10 +14,7 @@ const mostParts = 512
 // are many, several; dense, the voxels of a patch.
 func (e *evaluation) intensities() (*features, error) {
 	channels, size := e.ds.Shape()
-	voxels := 1
-	for _, s := range size {
-		voxels *= s
-	}
+	voxels := SampleLen(e.ds) / channels
 	part := make([]int, len(size)) // voxels of a part along each axis
 	copy(part, e.patch)
 	count := func() int {

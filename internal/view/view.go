@@ -3,6 +3,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -176,4 +177,37 @@ func (c *Colors) Of(x probe.Matrix) [][3]uint8 {
 		}
 	}
 	return colors
+}
+
+// Neighbour is a row near another, with the cosine of the angle between them.
+type Neighbour struct {
+	Row    int
+	Cosine float64
+}
+
+// Nearest returns the k rows of x nearest to row at, the nearest first, equal ones in
+// their order. Where a row is zero its cosine is 0.
+func Nearest(x probe.Matrix, at, k int) []Neighbour {
+	dot := func(a, b []float32) (sum float64) {
+		for j, v := range a {
+			sum += float64(v) * float64(b[j])
+		}
+		return sum
+	}
+	query := x.Row(at)
+	length := math.Sqrt(dot(query, query))
+	list := make([]Neighbour, 0, max(0, x.Rows-1))
+	for i := range x.Rows {
+		if i == at {
+			continue
+		}
+		row := x.Row(i)
+		cosine := 0.0
+		if norm := length * math.Sqrt(dot(row, row)); norm > 0 {
+			cosine = dot(query, row) / norm
+		}
+		list = append(list, Neighbour{i, cosine})
+	}
+	slices.SortStableFunc(list, func(a, b Neighbour) int { return cmp.Compare(b.Cosine, a.Cosine) })
+	return list[:min(len(list), k)]
 }

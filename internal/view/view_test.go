@@ -1,6 +1,7 @@
 package view
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -105,4 +106,21 @@ func TestFollow(t *testing.T) {
 	require.Greater(t, apart(), 200)
 	after.Follow(before)
 	require.LessOrEqual(t, apart(), 20) // the axes of a sample are not exactly those of its distribution
+}
+
+func TestNearest(t *testing.T) {
+	x := probe.Matrix{Rows: 5, Cols: 2, Data: []float32{1, 0, 0, 0, 3, 3, -2, 0, 0.5, 0}}
+	require.Equal(t, []Neighbour{{4, 1}, {2, math.Sqrt(0.5)}}, round(Nearest(x, 0, 2)))
+	require.Equal(t, []Neighbour{{4, 1}, {2, math.Sqrt(0.5)}, {1, 0}, {3, -1}}, round(Nearest(x, 0, 9)))
+	require.Equal(t, []Neighbour{{0, 0}, {2, 0}}, Nearest(x, 1, 2), "nothing is near to nothing")
+	require.Empty(t, Nearest(probe.Matrix{Rows: 1, Cols: 2, Data: []float32{1, 2}}, 0, 3))
+}
+
+func round(list []Neighbour) []Neighbour {
+	for i := range list {
+		if math.Abs(list[i].Cosine-math.Sqrt(0.5)) < 1e-12 {
+			list[i].Cosine = math.Sqrt(0.5)
+		}
+	}
+	return list
 }

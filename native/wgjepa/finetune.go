@@ -131,7 +131,7 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 		return err
 	}
 	defer t.metrics.Close()
-	return t.run(lend(d, func() (*jepa.Features, error) {
+	return t.run(evaluate.Lend(d, func() (*jepa.Features, error) {
 		return jepa.ImportedFeatures(d, w, min(conf.Finetune.BatchSize, ds.Len()))
 	}))
 }

@@ -11,6 +11,7 @@ import (
 
 	"wgjepa/data"
 	"wgjepa/internal/config"
+	"wgjepa/internal/evaluate"
 	"wgjepa/internal/picture"
 	"wgjepa/internal/view"
 	"wgjepa/jepa"
@@ -153,7 +154,7 @@ func maskPicture(ds data.Dataset, conf *config.Config, step int) (image.Image, e
 func (t *training) drawFeatures() error {
 	d := t.trainer.Device()
 	trained := t.trainer.Features(t.conf.Probe.Encoder == "target")
-	return lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, t.conf.Config, 1) })(func(untrained *jepa.Features) error {
+	return evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, t.conf.Config, 1) })(func(untrained *jepa.Features) error {
 		m, err := featurePicture(t.ds, t.conf, untrained, trained)
 		if err != nil {
 			return err

@@ -91,7 +91,7 @@ with ever fewer labels.`,
 			if conf.Probe.Encoder == "target" {
 				encoder = jepa.TargetEncoder
 			}
-			return c.evaluate(d, ds, &conf, args[0], batch, lend(d, func() (*jepa.Features, error) {
+			return c.evaluate(d, ds, &conf, args[0], batch, evaluate.Lend(d, func() (*jepa.Features, error) {
 				return jepa.LoadFeatures(d, file, encoder, batch)
 			}))
 		},
@@ -102,22 +102,9 @@ with ever fewer labels.`,
 	return cmd
 }
 
-// lend is an encoder that is opened for as long as it is used.
-func lend(d *gpu.Device, open func() (*jepa.Features, error)) evaluate.Encoder {
-	return func(use func(*jepa.Features) error) (err error) {
-		d.Scope(func() {
-			var f *jepa.Features
-			if f, err = open(); err == nil {
-				err = use(f)
-			}
-		})
-		return err
-	}
-}
-
 // evaluate probes the trained encoder beside the untrained one and reports.
 func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, run string, batch int, trained evaluate.Encoder) error {
-	untrained := lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })
+	untrained := evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })
 	bar := (*bar)(nil)
 	defer func() { bar.end() }()
 	r, err := evaluate.Run(ds, conf, trained, untrained, func(done, total int) error {

@@ -20,6 +20,7 @@ import (
 	"wgjepa/internal/evaluate"
 	"wgjepa/internal/picture"
 	"wgjepa/internal/report"
+	"wgjepa/internal/view"
 	"wgjepa/jepa"
 	"wgjepa/jepa/probe"
 )
@@ -131,11 +132,11 @@ func (r *reporter) trained(batch int) evaluate.Encoder {
 	if r.conf.Probe.Encoder == "target" {
 		encoder = jepa.TargetEncoder
 	}
-	return lend(r.d, func() (*jepa.Features, error) { return jepa.LoadFeatures(r.d, r.file, encoder, batch) })
+	return evaluate.Lend(r.d, func() (*jepa.Features, error) { return jepa.LoadFeatures(r.d, r.file, encoder, batch) })
 }
 
 func (r *reporter) untrained(batch int) evaluate.Encoder {
-	return lend(r.d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(r.d, r.conf.Config, batch) })
+	return evaluate.Lend(r.d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(r.d, r.conf.Config, batch) })
 }
 
 // collect makes every section. One that fails says why in its place; only if
@@ -333,17 +334,6 @@ func (r *reporter) embeddings(s *report.Section) error {
 }
 
 func (r *reporter) nearest(s *report.Section, ids []int, x probe.Matrix) error {
-	norms := make([]float64, x.Rows)
-	dot := func(a, b int) float64 {
-		sum := 0.0
-		for j, v := range x.Row(a) {
-			sum += float64(v) * float64(x.Row(b)[j])
-		}
-		return sum
-	}
-	for i := range norms {
-		norms[i] = math.Sqrt(math.Max(dot(i, i), 1e-30))
-	}
 	thumbnail := func(i int, caption string) (report.Picture, error) {
 		m, err := sampleImage(r.ds, ids[i], r.conf.Encoder.Grid())
 		if err != nil {
@@ -357,31 +347,14 @@ func (r *reporter) nearest(s *report.Section, ids []int, x probe.Matrix) error {
 	queries := min(reportQueries, x.Rows)
 	for q := range queries {
 		at := q * x.Rows / queries
-		cosine := make([]float64, x.Rows)
-		var order []int
-		for i := range x.Rows {
-			cosine[i] = dot(at, i) / (norms[at] * norms[i])
-			if i != at {
-				order = append(order, i)
-			}
-		}
-		slices.SortStableFunc(order, func(a, b int) int {
-			switch {
-			case cosine[a] > cosine[b]:
-				return -1
-			case cosine[a] < cosine[b]:
-				return 1
-			}
-			return 0
-		})
 		row := report.Row{Text: r.ds.Name(ids[at])}
 		first, err := thumbnail(at, "itself")
 		if err != nil {
 			return err
 		}
 		row.Pictures = append(row.Pictures, first)
-		for _, i := range order[:min(reportNearest, len(order))] {
-			p, err := thumbnail(i, fmt.Sprintf("%s: %.3f", r.ds.Name(ids[i]), cosine[i]))
+		for _, n := range view.Nearest(x, at, reportNearest) {
+			p, err := thumbnail(n.Row, fmt.Sprintf("%s: %.3f", r.ds.Name(ids[n.Row]), n.Cosine))
 			if err != nil {
 				return err
 			}
