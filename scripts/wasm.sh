@@ -4,7 +4,8 @@
 # of wgjepa.wasm, and with --what, what is in it.
 # With --small, Binaryen makes wgjepa.wasm a seventh smaller, which takes minutes
 # and needs npm and Node; without those it says so and goes on.
-# With --deno it also installs the pinned Deno into wasm/node_modules.
+# With --deno it also installs the pinned Deno into wasm/node_modules, with --node
+# WebGPU for Node into wasm/node/node_modules.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 need_go
@@ -15,9 +16,10 @@ for arg in "$@"; do
 	case $arg in
 	--what) what=yes ;;
 	--deno) deno=yes ;;
+	--node) (cd wasm/node && npm install --no-save --no-audit --no-fund --loglevel=error) ;;
 	--small) small=yes ;;
 	*)
-		echo "usage: scripts/wasm.sh [--deno] [--small] [--what]" >&2
+		echo "usage: scripts/wasm.sh [--deno] [--node] [--small] [--what]" >&2
 		exit 2
 		;;
 	esac
