@@ -514,6 +514,7 @@ const jobs = {
   // last is done once after training.
   async last() {
     await viewer.refresh(true);
+    await this.health();
     await probe(false);
     page.run.history = curves.history;
     await page.run.describe().catch(() => {});
@@ -532,7 +533,6 @@ async function probe(quick) {
     const result = await request("probe", { adapter: adapter(), ...(quick ? { set: ["probe.dense_volumes=24", "probe.resamples=200", "probe.intensities=false", "probe.neighbours=0", "probe.curve=[]"] } : {}) }, progress);
     if (quick) result.notes = [...(result.notes ?? []), "A quick probe in between: fewer volumes of the dense probe, fewer resamples, the encoders alone. The one at the end does all."];
     showProbe(result, step);
-    curves.health(step, result.health);
   } catch (e) {
     note(`probe: ${e.message}`);
     if (e.kind !== "lost" && e.kind !== "stopped") words.textContent = plain(e);
