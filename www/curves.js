@@ -54,7 +54,7 @@ export class Curves {
     this.draw();
   }
 
-  /** @param {number} step @param {{rankme: number[]}|undefined} health of a probe */
+  /** @param {number} step @param {{rankme: number[]}|undefined} health the answer to the command health: a probe’s is of other samples */
   health(step, health) {
     if (!health?.rankme?.every(Number.isFinite)) return;
     const steps = this.history.rankme[0];

@@ -108,8 +108,11 @@ const decisive = (t) => t.scores.find((s) => ["balanced accuracy", "mean Dice", 
 function summary(tasks) {
   const better = tasks.filter((t) => verdict(decisive(t)) > 0).length, worse = tasks.filter((t) => verdict(decisive(t)) < 0).length;
   if (tasks.length === 1) return sentence(tasks[0]);
+  const at = (/** @type {number} */ n) => `${n} of ${tasks.length} questions`, rest = better + worse < tasks.length ? "; at the others no difference can be told" : "";
   if (better === tasks.length) return `the trained encoder is better than the untrained one at all ${tasks.length} questions.`;
-  return `the trained encoder is better than the untrained one at ${better || "none"} of ${tasks.length} questions${worse ? ` and worse at ${worse}` : ""}${better + worse < tasks.length ? "; elsewhere the difference is within the noise" : ""}.`;
+  if (better + worse === 0) return "no difference between the trained and the untrained encoder can be told yet.";
+  if (better === 0) return `the trained encoder is worse than the untrained one at ${at(worse)}${rest}.`;
+  return `the trained encoder is better than the untrained one at ${at(better)}${worse ? `, worse at ${worse}` : ""}${rest}.`;
 }
 
 /** @param {{tasks: Task[]|null, health?: {rankme: number[], feature_std: number[]}, notes?: string[], curve?: any[]}} r @param {number|null} step */
