@@ -124,13 +124,20 @@ func (b *tab) drop(paths ...string) {
 	}
 }
 
-// native runs the command.
-func native(t testing.TB, args ...string) string {
+// command is the native program.
+func command(t testing.TB) string {
 	t.Helper()
 	program := filepath.Join(root(t), "bin", "wgjepa")
 	if _, err := os.Stat(program); err != nil {
 		t.Skip("bin/wgjepa is absent: make build builds it")
 	}
+	return program
+}
+
+// native runs the command.
+func native(t testing.TB, args ...string) string {
+	t.Helper()
+	program := command(t)
 	ctx, cancel := context.WithTimeout(context.Background(), trains)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -304,4 +311,37 @@ func TestAdrenal(t *testing.T) {
 	b.probed()
 	require.Contains(t, b.text("probe-table"), "Which class is a sample?")
 	require.Empty(t, elsewhere(s.asked()))
+}
+
+// TestNativeCheckpoint: a training that the native command began, and that was
+// interrupted, goes on in the page to its end.
+func TestNativeCheckpoint(t *testing.T) {
+	long(t)
+	set := filepath.Join(shared(t, "data", "JEPA_TEST_DATA"), "medmnist3d", "adrenalmnist3d.npz")
+	program := command(t)
+	b, _ := page(t)
+	run := filepath.Join(t.TempDir(), "run")
+	conf := write(t, t.TempDir(), "config.toml", []byte(strings.NewReplacer("max_epochs = 4", "max_epochs = 2\nmax_steps = 400", "patch_size = [6]", "patch_size = [7]").Replace(model)))
+	cmd := exec.Command(program, "train", set, "--config", conf, "--out", run, "--checkpoint-every", "1")
+	cmd.Env = append(os.Environ(), "NODEVICE_SELECT=1")
+	require.NoError(t, cmd.Start())
+	state := filepath.Join(run, "checkpoint.safetensors")
+	for deadline := time.Now().Add(waits); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(state); err == nil {
+			break
+		}
+		require.True(t, time.Now().Before(deadline), "the native training saved nothing")
+	}
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.Error(t, cmd.Wait(), "it was not interrupted")
+
+	b.drop(state, set)
+	said := b.says("train", "Continue from update")
+	at, err := strconv.Atoi(strings.TrimPrefix(said, "Continue from update "))
+	require.NoError(t, err, said)
+	require.Greater(t, at, 0)
+	b.click("train")
+	b.until(trains, `document.documentElement.dataset.state === "done"`)
+	b.says("progress-text", "Finished: 400 updates")
+	require.GreaterOrEqual(t, b.step(), 400)
 }
