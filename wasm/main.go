@@ -77,7 +77,7 @@
 //	          begins → {"config": as it was trained, "step"}
 //	train     {"adapter", "dir", "checkpoint_every", "stats_ms", "probe_every_ms"}:
 //	          trains on the opened data from the loaded state or from the start.
-//	          With dir it writes what the native command writes there, split.csv,
+//	          With dir it writes what the native command writes there, splits.csv,
 //	          metrics and pictures aside. Events "progress" {"stats", "total",
 //	          "steps_per_second", "seconds_left"} and, with probe_every_ms, "probe"
 //	          {"step", "result"}. A file that cannot be written is a "warning" with
