@@ -507,7 +507,7 @@ const jobs = {
       curves.health(h.step ?? page.step, h);
     } catch (e) {
       note(`health: ${e.message}`);
-      this.list.health.next = Infinity;
+      if (this.list.health) this.list.health.next = Infinity; // not asked again in this training
     }
   },
 
