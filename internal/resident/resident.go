@@ -14,8 +14,8 @@ import (
 	"wgjepa/jepa"
 )
 
-// pieceWords is how many words one tensor of samples holds at most: 64 MiB.
-const pieceWords = 1 << 24
+// pieceWords is how many words one tensor of samples holds at most: 64 MiB. Tests set it.
+var pieceWords = 1 << 24
 
 // mostUnknown bounds the samples on a device that does not tell its memory.
 const mostUnknown = 1 << 30
@@ -80,12 +80,19 @@ var ErrRoom = errors.New("the samples have no room on the device")
 
 // New reads the samples ids of ds and sends them to the device; they may take room
 // bytes. loader says which samples a step has; it reads none.
-func New(d *gpu.Device, ds data.Dataset, loader *data.Loader, ids []int, a transform.Augment, seed uint64, batch int, room uint64) (*Source, error) {
+func New(d *gpu.Device, ds data.Dataset, loader *data.Loader, ids []int, a transform.Augment, seed uint64, batch int, room uint64) (_ *Source, err error) {
 	if why := Why(ds, a); why != "" {
 		return nil, errors.New(why)
 	}
 	s := &Source{Loader: loader, ds: ds.(data.Packable), augment: a, seed: seed, at: map[int]place{}, device: d}
 	s.channels, s.size = ds.Shape()
+	defer func() {
+		if err != nil { // training goes on without, and needs the memory
+			for _, t := range s.pieces {
+				d.Release(t)
+			}
+		}
+	}()
 	var piece []uint32
 	used := uint64(0)
 	flush := func() {

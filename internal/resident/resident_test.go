@@ -119,6 +119,11 @@ func TestWhy(t *testing.T) {
 	defer d.Close()
 	_, err = New(d, ds, loader, []int{0, 1, 2, 3}, everything, 1, 4, 1000)
 	require.ErrorIs(t, err, ErrRoom)
+	defer func(n int) { pieceWords = n }(pieceWords)
+	pieceWords = 1 << 12
+	_, err = New(d, ds, loader, []int{0, 1, 2, 3}, everything, 1, 4, 3<<14)
+	require.ErrorIs(t, err, ErrRoom)
+	require.Zero(t, d.Allocated(), "what was sent before there was no more room")
 	require.Zero(t, Room(gpu.Info{Memory: 1 << 30}, 1<<30))
 	require.Equal(t, uint64(7<<27-1<<20), Room(gpu.Info{Memory: 1 << 30}, 1<<20))
 	require.False(t, Wanted(gpu.Info{Kind: gpu.Software}, 0, ds, everything))
