@@ -91,47 +91,49 @@ func (e *Encoder) meanFor(square uint32, mean Tensor) Tensor {
 	return e.orNone(Tensor{}, true)
 }
 
-var resident = Op{
-	Name: "resident data",
-	Cases: []Case{
-		{"crop and resize", func(t *Trial) {
-			for _, packing := range []Packing{PackedUint8, PackedInt16, PackedFloat32} {
-				for _, s := range [][6]int{{1, 1, 1, 1, 1, 1}, {1, 5, 7, 1, 5, 7}, {6, 5, 7, 6, 5, 7}, {9, 8, 10, 4, 6, 5}, {3, 4, 5, 8, 9, 7}} {
-					from, to := [3]int(s[:3]), [3]int(s[3:])
-					for channels := range 3 {
-						t.cropResize(packing, from, to, channels+1)
+func resident() Op {
+	return Op{
+		Name: "resident data",
+		Cases: []Case{
+			{"crop and resize", func(t *Trial) {
+				for _, packing := range []Packing{PackedUint8, PackedInt16, PackedFloat32} {
+					for _, s := range [][6]int{{1, 1, 1, 1, 1, 1}, {1, 5, 7, 1, 5, 7}, {6, 5, 7, 6, 5, 7}, {9, 8, 10, 4, 6, 5}, {3, 4, 5, 8, 9, 7}} {
+						from, to := [3]int(s[:3]), [3]int(s[3:])
+						for channels := range 3 {
+							t.cropResize(packing, from, to, channels+1)
+						}
 					}
 				}
+			}},
+			{"standardize", func(t *Trial) {
+				for _, s := range [][2]int{{1, 1}, {1, 255}, {2, 256}, {3, 257}, {5, 4000}, {2, 70001}, {130, 9}} {
+					rows, cols := s[0], s[1]
+					x := t.InFunc("x", func(i int) float64 {
+						if i/cols == 1 {
+							return 37.25 // a constant row
+						}
+						return 100 + 50*t.values.NormFloat64()
+					}, rows, cols)
+					t.E.Standardize(x, 1e-8)
+					// The mean is near twice the deviation, whose error it brings in.
+					k := float64(max(256, int(math.Sqrt(float64(cols)))) + ceil(cols, 256) + 16)
+					v := t.Values(x)
+					t.Within(x, func(i int) float64 { return 8 * k * Epsilon * (4 + math.Abs(v[i])) })
+				}
+			}},
+		},
+		Bench: []Bench{{Shape: []int{16, 64, 64, 64}, Bytes: 4 * 6 * 16 << 18, Record: func(d *Device) func(*Encoder) {
+			size := [3]int{64, 64, 64}
+			x, source := d.Tensor("x", 16, 1<<18), d.Indices("source", 1<<16)
+			neighbours, weights := d.Indices("neighbours", 2*3*64), d.Tensor("weights", 3*64)
+			return func(e *Encoder) {
+				for b := range 16 {
+					e.CropResize(x, source, neighbours, weights, Sample{From: size, Size: size, Stride: [3]int{1 << 12, 1 << 6, 1}, Out: b << 18}, 1)
+				}
+				e.Standardize(x, 1e-8)
 			}
-		}},
-		{"standardize", func(t *Trial) {
-			for _, s := range [][2]int{{1, 1}, {1, 255}, {2, 256}, {3, 257}, {5, 4000}, {2, 70001}, {130, 9}} {
-				rows, cols := s[0], s[1]
-				x := t.InFunc("x", func(i int) float64 {
-					if i/cols == 1 {
-						return 37.25 // a constant row
-					}
-					return 100 + 50*t.values.NormFloat64()
-				}, rows, cols)
-				t.E.Standardize(x, 1e-8)
-				// The mean is near twice the deviation, whose error it brings in.
-				k := float64(max(256, int(math.Sqrt(float64(cols)))) + ceil(cols, 256) + 16)
-				v := t.Values(x)
-				t.Within(x, func(i int) float64 { return 8 * k * Epsilon * (4 + math.Abs(v[i])) })
-			}
-		}},
-	},
-	Bench: []Bench{{Shape: []int{16, 64, 64, 64}, Bytes: 4 * 6 * 16 << 18, Record: func(d *Device) func(*Encoder) {
-		size := [3]int{64, 64, 64}
-		x, source := d.Tensor("x", 16, 1<<18), d.Indices("source", 1<<16)
-		neighbours, weights := d.Indices("neighbours", 2*3*64), d.Tensor("weights", 3*64)
-		return func(e *Encoder) {
-			for b := range 16 {
-				e.CropResize(x, source, neighbours, weights, Sample{From: size, Size: size, Stride: [3]int{1 << 12, 1 << 6, 1}, Out: b << 18}, 1)
-			}
-			e.Standardize(x, 1e-8)
-		}
-	}}},
+		}}},
+	}
 }
 
 // cropResize brings the second of two samples into the second place of a batch,
