@@ -18,6 +18,7 @@ import { clearProbe, showProbe } from "./probe.js";
 import { Run, newName, showRuns } from "./runs.js";
 import { Settings, fitSentence } from "./settings.js";
 import { showSimilar } from "./similar.js";
+import { Finetune } from "./finetune.js";
 import { estimate as storageEstimate, lockRun, persist, persisted, program as startProgram, registerServiceWorker } from "./storage.js";
 import { Viewer } from "./viewer.js";
 import { version } from "./assets.js";
@@ -60,6 +61,8 @@ const settings = new Settings(() => open());
 const curves = new Curves();
 const viewer = new Viewer({ request, get, adapter, step: () => page.step, trained: () => page.trained, chosen: () => $("similar").replaceChildren() });
 
+const finetune = new Finetune({ request, hand: (path, name) => hand(path, name), adapter, stem: () => stem(), note: (text) => note(`info: ${text}`) });
+
 // ---- what is said
 
 /** @param {string} s */
@@ -71,6 +74,7 @@ function enter(s) {
   $("pause").textContent = s === "paused" ? "Continue" : "Pause";
   $("save").hidden = !page.trained;
   for (const id of ["downloads", "similar-section", "probe"]) $(id).hidden = !page.trained;
+  finetune.show(page.trained && !trains && (page.opened?.classes?.length ?? 0) > 1);
   if (s !== "empty") $("resume").open = false;
   for (const e of $("settings-form").elements) e.disabled = trains;
   for (const id of ["config-import", "config-reset", "try-generated", "files", "folder", "labels-choice", "bench-run"]) $(id).disabled = trains;
@@ -324,6 +328,7 @@ async function goOn(wait) {
 
 async function train() {
   if (!page.opened || running()) return;
+  if (finetune.running) await request("stop").catch(() => {});
   const opened = page.opened, source = page.source;
   const again = page.run && (page.run.opens || !page.run.finished) && page.run.step > 0 && page.run.config === opened.config;
   const run = again ? page.run : new Run(program, newName(source.name), null);

@@ -20,7 +20,7 @@ const questions = {
 const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(3)}`;
 
 /** @param {Interval} i */
-function interval(i, sign = false, star = false) {
+export function interval(i, sign = false, star = false) {
   if (i.value == null) return ["–"];
   const f = sign ? signed : (/** @type {number} */ v) => v.toFixed(3).replace("-", "−");
   return [f(i.value), star ? el("abbr", { title: "the interval does not hold 0" }, "*") : "", el("span", { class: "range" }, i.low == null ? "" : ` (${f(i.low)} to ${f(i.high)})`)];
@@ -34,14 +34,14 @@ function gain({ metric, difference: d }) {
 }
 
 /** @param {Score} s 1: surely better, −1: surely worse, 0: cannot be told */
-function verdict(s) {
+export function verdict(s) {
   const { low, high } = gain(s);
   return low == null || high == null ? 0 : low > 0 ? 1 : high < 0 ? -1 : 0;
 }
 
 // whisker draws a difference with its interval around zero.
 /** @param {Score} s @param {number} reach */
-function whisker(s, reach) {
+export function whisker(s, reach) {
   const d = s.difference;
   if (d.value == null || d.low == null || d.high == null) return "";
   const x = (/** @type {number} */ v) => 60 + 56 * Math.max(-1, Math.min(1, v / reach));
