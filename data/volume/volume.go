@@ -9,8 +9,9 @@
 //   - NRRD (.nrrd, .nhdr with data beside): raw, gzip, bzip2, text; line and byte skip;
 //   - MetaImage (.mha, .mhd with data beside): raw, zlib, text;
 //   - DICOM: uncompressed, deflated, run-length encoded, enhanced, Siemens mosaics; others
-//     through the program dcm2niix where it is installed. A folder's files are sorted
-//     into series by [OpenSeries]; a single file is its own;
+//     through the program dcm2niix where it is installed, or where a browser's page runs
+//     it ([CompressedError]). A folder's files are sorted into series by [OpenSeries]; a
+//     single file is its own;
 //   - NumPy .npy, PNG, JPEG, TIFF (several grey pages make a volume).
 //
 // Of a 4-D file [Options.Frame] chooses a volume, or [Options.FramesAsChannels] makes all
