@@ -50,6 +50,7 @@ func TestChartsAreXML(t *testing.T) {
 		Lines("curve", "samples", "AUC", []Line{
 			{"trained", []float64{10, 100, 1000}, []float64{0.5, nan, 0.9}, []float64{0.4, nan, 0.85}, []float64{0.6, nan, 0.95}},
 			{"flat", []float64{10}, []float64{0.5}, []float64{0.5}, []float64{0.5}},
+			{"no interval", []float64{10}, []float64{0.7}, []float64{nan}, []float64{nan}},
 		}),
 		Lines("same", "x", "y", []Line{{"a", []float64{1}, []float64{2}, []float64{2}, []float64{2}}}),
 	} {

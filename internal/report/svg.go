@@ -97,7 +97,11 @@ func Lines(title, xName, yName string, lines []Line) template.HTML {
 				continue
 			}
 			xs = append(xs, x)
-			low, high = math.Min(low, math.Min(l.Y[i], l.Low[i])), math.Max(high, math.Max(l.Y[i], l.High[i]))
+			for _, v := range []float64{l.Y[i], l.Low[i], l.High[i]} {
+				if !math.IsNaN(v) {
+					low, high = math.Min(low, v), math.Max(high, v)
+				}
+			}
 		}
 	}
 	if len(xs) == 0 {

@@ -119,11 +119,7 @@ func (t *training) drawMasks() error {
 // sampleImage reads a sample for a picture.
 func sampleImage(ds data.Dataset, id int, grid []int) (picture.Image, error) {
 	channels, size := ds.Shape()
-	n := channels
-	for _, s := range size {
-		n *= s
-	}
-	m := picture.Image{Name: ds.Name(id), Channels: channels, Size: size, Grid: grid, Values: make([]float32, n)}
+	m := picture.Image{Name: ds.Name(id), Channels: channels, Size: size, Grid: grid, Values: make([]float32, evaluate.SampleLen(ds))}
 	return m, ds.Read(id, m.Values)
 }
 

@@ -189,6 +189,7 @@ type training struct {
 	healthX []float32 // held-out samples, read once
 	healthN int
 	val     []float32 // a batch of validation samples, nil without
+	probes  evaluate.Baseline
 }
 
 // newTraining checks that everything fits, then makes the folder and the
@@ -508,7 +509,7 @@ func (t *training) probe(ctx context.Context, u int) error {
 	p.Intensities, p.Neighbours, p.Folds, p.Curve = false, 0, 0, nil
 	p.DenseVolumes, p.Resamples = min(p.DenseVolumes, 24), min(p.Resamples, 200)
 	trained := func(use func(*jepa.Features) error) error { return use(t.trainer.Features(p.Encoder == "target")) }
-	r, err := evaluate.Run(t.ds, &quick, trained, t.trainer.Untrained, func(int, int) error { return ctx.Err() })
+	r, err := t.probes.Run(t.ds, &quick, trained, t.trainer.Untrained, func(int, int) error { return ctx.Err() })
 	switch {
 	case ctx.Err() != nil:
 		return nil // told to end, and training hears that too
