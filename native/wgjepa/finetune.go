@@ -107,6 +107,11 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 	if err != nil {
 		return err
 	}
+	if w.Source == "wgjepa" {
+		if err := c.warnMoved(path, ds); err != nil {
+			return err
+		}
+	}
 	if w, err = fitToData(c, w, &conf, ds, &o.from); err != nil {
 		return err
 	}

@@ -129,6 +129,24 @@ func (r runFolder) moved(ds data.Dataset) ([]string, error) {
 	return list, nil
 }
 
+// folderOf is the folder of a run that is named by itself or by a file in it.
+func folderOf(run string) runFolder {
+	if s, err := os.Stat(run); err == nil && !s.IsDir() {
+		return runFolder(filepath.Dir(run))
+	}
+	return runFolder(run)
+}
+
+// warnMoved says where figures flatter a run: it was trained on what judges it now.
+func (c *console) warnMoved(run string, ds data.Dataset) error {
+	folder := folderOf(run)
+	moved, err := folder.moved(ds)
+	if err == nil && len(moved) > 0 {
+		c.warn("%d samples that the run was trained on, such as %s, are now for validation or test, which flatters; its own parts: --splits %s", len(moved), moved[0], quote(folder.path(splitFile)))
+	}
+	return err
+}
+
 // metric is one line of the metrics file: figures of a step, or of the health
 // of the encoder's features after it.
 type metric struct {

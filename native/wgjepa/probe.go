@@ -73,16 +73,8 @@ with ever fewer labels.`,
 			if err != nil {
 				return err
 			}
-			folder := runFolder(args[0])
-			if s, err := os.Stat(args[0]); err == nil && !s.IsDir() {
-				folder = runFolder(filepath.Dir(args[0]))
-			}
-			moved, err := folder.moved(ds)
-			if err != nil {
+			if err := c.warnMoved(args[0], ds); err != nil {
 				return err
-			}
-			if len(moved) > 0 {
-				c.warn("%d samples that the run was trained on, such as %s, are now for validation or test, which flatters; its own parts: --splits %s", len(moved), moved[0], quote(folder.path(splitFile)))
 			}
 			if batch < 1 {
 				batch = conf.BatchSize

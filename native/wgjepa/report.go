@@ -56,11 +56,7 @@ names of files: think before you pass it on.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if out == "" {
-				folder := args[0]
-				if s, err := os.Stat(folder); err == nil && !s.IsDir() {
-					folder = filepath.Dir(folder)
-				}
-				out, overwrite = filepath.Join(folder, reportFile), true
+				out, overwrite = folderOf(args[0]).path(reportFile), true
 			}
 			if _, err := os.Stat(out); err == nil && !overwrite {
 				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
@@ -95,7 +91,7 @@ func writeReport(c *console, flags *configFlags, run string, paths []string, out
 	if err != nil {
 		return err
 	}
-	if err := fitsRun(ds, file); err != nil {
+	if err := errors.Join(fitsRun(ds, file), c.warnMoved(run, ds)); err != nil {
 		return err
 	}
 	if len(conf.Probe.Curve) == 0 {
@@ -253,11 +249,7 @@ func (r *reporter) probes(s *report.Section) error {
 }
 
 func (r *reporter) curves(s *report.Section) error {
-	folder := r.run
-	if i, err := os.Stat(folder); err == nil && !i.IsDir() {
-		folder = filepath.Dir(folder)
-	}
-	m, err := curvesPicture(runFolder(folder))
+	m, err := curvesPicture(folderOf(r.run))
 	if err != nil {
 		return err
 	}
