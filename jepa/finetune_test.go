@@ -198,6 +198,26 @@ func TestFinetuneResumes(t *testing.T) {
 	require.Equal(t, values(whole), values(second))
 }
 
+// TestFinetuneHeadAlone: a frozen encoder is that of the probe, whatever depth is to
+// be dropped in training.
+func TestFinetuneHeadAlone(t *testing.T) {
+	run := func(drop float64) (losses []float64) {
+		c := quick()
+		c.HeadOnly, c.DropPathRate, c.Epochs = true, drop, 2
+		f := finetuner(t, cpu(t), c, nil)
+		y := make([]float32, 1)
+		require.NoError(t, f.Run(context.Background(), bright{5}, FinetuneOptions{Validate: func() (float64, error) {
+			b := &Batch{X: make([]float32, f.x.Len()), Class: make([]uint32, c.BatchSize), Target: make([]float32, c.BatchSize)}
+			require.NoError(t, bright{5}.LabelledBatch(99, b))
+			require.NoError(t, f.Predict(b.X[:len(b.X)/c.BatchSize], 1, y))
+			losses = append(losses, math.Abs(float64(y[0]-b.Target[0])))
+			return losses[len(losses)-1], nil
+		}}))
+		return losses
+	}
+	require.Equal(t, run(0), run(0.5))
+}
+
 // TestFinetuneResumesFromTheStart: what was ended in the first epoch does not judge
 // the start again, which would cost it patience.
 func TestFinetuneResumesFromTheStart(t *testing.T) {

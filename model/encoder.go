@@ -237,5 +237,8 @@ func (m *Encoder) With(w *EncoderWeights) *Encoder {
 	return &n
 }
 
-// SetTraining turns stochastic depth on or off for the next Forward.
-func (m *Encoder) SetTraining(on bool) { m.stack.drop = on && m.stack.stochastic() }
+// SetTraining turns stochastic depth on or off for the next Forward. An encoder that
+// was not made for training has none.
+func (m *Encoder) SetTraining(on bool) {
+	m.stack.drop = on && m.stack.grads != nil && m.stack.stochastic()
+}
