@@ -284,10 +284,17 @@ async function resume(kept) {
   if (!meta) {
     return say($("drop-error"), `${kept.name} was not begun by this page, or its description is damaged. Drop its checkpoint and its data to go on.`);
   }
+  const from = `/runs/${kept.name}/checkpoint.safetensors`;
+  try {
+    // The description may be older than the state, where the tab went between the two.
+    if (!meta.finished) meta.saved = (await request("load", { path: from })).step;
+  } catch (e) {
+    return say($("drop-error"), plain(e));
+  }
   settings.text = meta.config;
   settings.over.clear();
   settings.size = "";
-  page.waitsFor = { run: kept.name, meta, from: `/runs/${kept.name}/checkpoint.safetensors` };
+  page.waitsFor = { run: kept.name, meta, from };
   if (meta.source.generated) return generated();
   if (meta.kept) {
     const root = `/runs/${kept.name}/data`;
@@ -340,7 +347,10 @@ async function train() {
   if (jobs.probing) await request("stop").catch(() => {});
   page.run = run;
   run.opens = false;
-  if (!again || !run.meta) run.start(opened, source, adapterInfo()?.Name ?? "");
+  if (!again || !run.meta) {
+    run.start(opened, source, adapterInfo()?.Name ?? "");
+    await run.describe().catch(() => {}); // a full browser says so when it saves
+  }
   if (!again) {
     curves.load(null);
     clearProbe();

@@ -58,9 +58,6 @@ size = 24
 count = 76
 `
 
-// updates of tiny on its 40 training samples.
-const updates = 40
-
 // generated opens generated volumes with the settings of conf, through the
 // buttons for them.
 func (b *tab) generated(conf string) {
@@ -194,19 +191,21 @@ func (b *tab) quiet() {
 	}
 }
 
-// TestReload: a training that is interrupted by reloading the tab goes on to
-// the same weights, bit for bit, as one that was not; and the native command
-// goes on from the page's checkpoint.
+// TestReload: a training that is interrupted by reloading or closing the tab goes
+// on to the same weights, bit for bit, as one that was not; and the native
+// command goes on from the page's checkpoint.
 func TestReload(t *testing.T) {
 	long(t)
 	b, _ := page(t)
+	const updates = 120
+	conf := strings.Replace(tiny, "max_epochs = 4", "max_epochs = 12", 1)
 	train := func() []byte {
 		b.until(trains, `document.documentElement.dataset.state === "done"`)
-		b.says("progress-text", "Finished: 40 updates")
+		b.says("progress-text", "Finished: 120 updates")
 		b.probed()
 		return b.download("download-weights")
 	}
-	b.generated(tiny)
+	b.generated(conf)
 	b.click("train")
 	whole := train()
 	require.Greater(t, len(whole), 100_000)
@@ -215,7 +214,7 @@ func TestReload(t *testing.T) {
 	// is loaded again.
 	b.open(origin + "/folder/?test=1")
 	b.state("empty")
-	b.generated(tiny)
+	b.generated(conf)
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() >= 5")
 	b.click("pause")
@@ -234,10 +233,27 @@ func TestReload(t *testing.T) {
 	b.until(waits, `document.querySelectorAll("#resume-list li").length === 2`)
 	list := b.text("resume-list")
 	require.Contains(t, list, "at update "+strconv.Itoa(at))
-	require.Contains(t, list, "finished, 40 updates")
+	require.Contains(t, list, "finished, 120 updates")
 	b.do(waits, chromedp.Click(`#resume-list button[aria-label^="Continue"]`, chromedp.NodeVisible))
 	parts := train()
 	require.True(t, bytes.Equal(whole, parts), "the interrupted training ended in other weights")
+
+	// The third is closed in mid-training, without a word.
+	third := b.another()
+	third.open(origin + "/folder/?test=1")
+	third.state("empty")
+	third.generated(conf)
+	third.click("train")
+	third.until(trains, "wgjepaPage.step() >= 3")
+	third.click("save")
+	third.until(waits, "wgjepaPage.run().saved > 0")
+	require.Less(t, third.step(), updates, "it was saved too late")
+	require.NoError(t, chromedp.Cancel(third.ctx))
+	b.open("about:blank")
+	b.open(origin + "/folder/?test=1")
+	b.state("empty")
+	b.do(waits, chromedp.Click(`#resume-list button[aria-label^="Continue"]:enabled`, chromedp.NodeVisible))
+	require.True(t, bytes.Equal(whole, train()), "the training whose tab was closed ended in other weights")
 
 	// Natively to the end, from the state in mid-training and the page's settings.
 	run := filepath.Join(t.TempDir(), "run")
