@@ -69,10 +69,13 @@ export function program({ file = wasm, test = false, onEnded = () => {}, onTroub
   const list = (path) => ask({ list: path }).then((m) => m.listed);
   const remove = (path) => ask({ remove: path });
 
-  WebAssembly.compileStreaming(fetch(file)).then(
-    (module) => thread.postMessage({ start: module, test }),
-    (e) => gone(-1, `the program could not be loaded: ${e.message}`),
-  );
+  // Where the browser fails at what it keeps, the file is fetched anew, once.
+  WebAssembly.compileStreaming(fetch(file))
+    .catch(async () => WebAssembly.compile(await (await fetch(file, { cache: "reload" })).arrayBuffer()))
+    .then(
+      (module) => thread.postMessage({ start: module, test }),
+      (e) => gone(-1, `the program could not be loaded: ${e.message}`),
+    );
 
   // runs lists the runs that are kept, the newest first: { name, time, bytes,
   // resumable (it has a state to go on from), finished (it has weights), busy (a

@@ -45,12 +45,11 @@ async function tidy() {
   }
 }
 
-async function answer(name) {
+async function answer(name, reload) {
   const url = new URL(name, scope);
-  const own = await (await caches.open(cacheName)).match(url);
-  if (own) return own;
-  if (name in FILES) return keep(name, FILES[name]); // the browser cleared it away
-  if (name in LAZY) return keep(name, LAZY[name]);
+  const own = await (await caches.open(cacheName)).match(url).catch(() => null); // the browser may fail at what it keeps
+  if (own && !reload) return own;
+  if (name in FILES || name in LAZY) return keep(name, FILES[name] ?? LAZY[name]).catch((e) => own ?? Promise.reject(e));
   // A page of an older version that is still open: its names are its own.
   return (await caches.match(url)) ?? new Response(`${name} is not a file of this page`, { status: 404 });
 }
@@ -69,7 +68,7 @@ self.addEventListener("fetch", (event) => {
   if (event.request.method === "GET" && name !== "") {
     // Another page of the same host, below this one, is none of our concern.
     if (event.request.mode === "navigate" && !(name in FILES)) return;
-    event.respondWith(answer(name));
+    event.respondWith(answer(name, event.request.cache === "reload" && event.request.mode !== "navigate"));
     if (event.request.mode === "navigate") event.waitUntil(tidy());
   } else {
     // The page asks nobody else for anything.
