@@ -1,6 +1,7 @@
 // row_chunks: partial (rows, chunks) = sums over consecutive chunks of each row of
 // x (rows, cols), of x or with square of (x − mean of the row)².
-// One invocation a chunk. Twin: internal/ref/resident.go
+// One invocation a chunk.
+// Twin: internal/ref/resident.go
 struct Params {
   rows: u32,
   cols: u32,

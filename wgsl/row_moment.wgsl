@@ -1,7 +1,8 @@
 // row_moment: with V = cols and S the sum of a row of partial (rows, chunks),
 // moment (rows) = S/V, or with square 1/(√(S/V) + eps), what standardises the row;
 // 0 where √(S/V) is no more than rounding of the row's mean: a constant row.
-// One invocation a row. Twin: internal/ref/resident.go
+// One invocation a row.
+// Twin: internal/ref/resident.go
 struct Params {
   rows: u32,
   chunks: u32,

@@ -1,5 +1,6 @@
 // standardize: x (rows, cols) = (x − mean of the row)·scale of the row, in place.
-// One invocation an element. Twin: internal/ref/resident.go
+// One invocation an element.
+// Twin: internal/ref/resident.go
 struct Params {
   n: u32,
   cols: u32,
