@@ -3,6 +3,7 @@ package evaluate
 import (
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"wgjepa/data"
 	"wgjepa/gpu"
@@ -387,7 +387,11 @@ func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Con
 		if o.Dir == "" {
 			return nil
 		}
-		m := map[string]string{"task": "classification", "classes": strings.Join(ds.Classes(), "\n"), "note": string(c.TOML())}
+		classes, err := json.Marshal(ds.Classes())
+		if err != nil {
+			return err
+		}
+		m := map[string]string{"task": "classification", "classes": string(classes), "note": string(c.TOML())}
 		if s.regression {
 			m["task"], m["target_mean"], m["target_std"] = "regression", strconv.FormatFloat(s.mean, 'g', -1, 64), strconv.FormatFloat(s.std, 'g', -1, 64)
 		}

@@ -1,9 +1,9 @@
 package evaluate
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"wgjepa/checkpoint"
 	"wgjepa/data"
@@ -24,7 +24,9 @@ func OpenHead(f *checkpoint.File) (*Head, error) {
 	var err error
 	switch m["task"] {
 	case "classification":
-		h.Classes = strings.Split(m["classes"], "\n")
+		if err := json.Unmarshal([]byte(m["classes"]), &h.Classes); err != nil || len(h.Classes) == 0 {
+			return nil, fmt.Errorf("%s: its list of classes is damaged: %q", f.Path(), m["classes"])
+		}
 	case "regression":
 		if h.mean, err = strconv.ParseFloat(m["target_mean"], 64); err == nil {
 			h.std, err = strconv.ParseFloat(m["target_std"], 64)
