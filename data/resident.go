@@ -28,7 +28,9 @@ func (d *dataset) Packed(i int) (words []uint32, bits int, err error) {
 		if err := d.load(i, x); err != nil {
 			return nil, 0, err
 		}
-		p = pack(x)
+		if p = d.cache.get(i); p == nil { // loading packs what it caches
+			p = pack(x)
+		}
 	}
 	switch {
 	case p.u8 != nil:

@@ -75,20 +75,15 @@ func (e *Encoder) Standardize(x Tensor, eps float64) {
 	chunks := ceil(cols, size)
 	most := max(1, x.cap/max(1, cols))
 	partial, mean, scale := e.d.scratch("row sums", most*chunks), e.d.scratch("row means", most), e.d.scratch("row scales", most)
-	for _, moment := range []Tensor{mean, scale} {
-		square := flag(moment.buf == scale.buf)
-		launch(e, rowChunks, e.groups1(ceil(rows*chunks, 64)), ref.RowChunksParams{Rows: uint32(rows), Cols: uint32(cols), Chunk: uint32(size), Square: square}, x, e.meanFor(square, mean), partial)
-		launch(e, rowMoment, [3]int{ceil(rows, 64), 1, 1}, ref.RowMomentParams{Rows: uint32(rows), Chunks: uint32(chunks), Cols: uint32(cols), Square: square, Eps: eps}, partial, e.meanFor(square, mean), moment)
+	moment := func(dst, about Tensor) { // the second moment is about the mean, the first about none
+		square := flag(!about.IsNil())
+		about = e.orNone(about, true)
+		launch(e, rowChunks, e.groups1(ceil(rows*chunks, 64)), ref.RowChunksParams{Rows: uint32(rows), Cols: uint32(cols), Chunk: uint32(size), Square: square}, x, about, partial)
+		launch(e, rowMoment, [3]int{ceil(rows, 64), 1, 1}, ref.RowMomentParams{Rows: uint32(rows), Chunks: uint32(chunks), Cols: uint32(cols), Square: square, Eps: eps}, partial, about, dst)
 	}
+	moment(mean, Tensor{})
+	moment(scale, mean)
 	launch(e, standardize, e.groups1(ceil(rows*cols, 64)), ref.StandardizeParams{N: uint32(rows * cols), Cols: uint32(cols)}, mean, scale, x)
-}
-
-// meanFor is the mean that a second moment is about; a first moment has none.
-func (e *Encoder) meanFor(square uint32, mean Tensor) Tensor {
-	if square != 0 {
-		return mean
-	}
-	return e.orNone(Tensor{}, true)
 }
 
 func resident() Op {

@@ -148,7 +148,7 @@ func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.state == "" {
+	if s.state == "" && resident.Loads(&s.conf, d.Info(), 0, s.ds) {
 		s.loader.Prepare(0) // while kernels compile
 	}
 	t, err := jepa.New(d, s.conf.Config, s.loader.StepsPerEpoch()/s.conf.AccumulateGradBatches)
@@ -156,11 +156,7 @@ func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
 		return nil, err
 	}
 	t.Note = s.conf.Note()
-	m, err := jepa.EstimateMemory(d.Info(), s.conf.Config)
-	if err != nil {
-		return nil, err
-	}
-	if s.feed, _, err = resident.Choose(s.conf.Data.Resident, d, s.ds, s.loader, split, s.conf.Augment(), s.conf.Seed, s.conf.BatchSize, m.Total()); err != nil {
+	if s.feed, _, err = resident.Choose(&s.conf, d, s.ds, s.loader, split); err != nil {
 		return nil, err
 	}
 	if s.state != "" {

@@ -11,6 +11,7 @@ import (
 	"wgjepa/data"
 	"wgjepa/data/transform"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
 )
 
@@ -176,20 +177,30 @@ func (s *Source) Record(e *gpu.Encoder, step int, x gpu.Tensor) error {
 	return s.device.Err()
 }
 
-// Choose is the source of a training by data.resident: the loader itself, or its
-// batches made on the device. used is what training needs of the device's memory.
-// why says in a sentence what was chosen, "" where there was nothing to choose.
-func Choose(mode string, d *gpu.Device, ds data.Dataset, loader *data.Loader, ids []int, a transform.Augment, seed uint64, batch int, used uint64) (src jepa.Source, why string, err error) {
-	info := d.Info()
-	switch {
-	case mode == "off" || mode == "auto" && !Wanted(info, used, ds, a):
-		return loader, "", nil
-	case mode == "on" && Why(ds, a) != "":
-		return nil, "", fmt.Errorf("data.resident = \"on\": %s", Why(ds, a))
+// Loads reports whether the loader makes the batches of a training by
+// data.resident, which needs used bytes of the device's memory.
+func Loads(c *config.Config, info gpu.Info, used uint64, ds data.Dataset) bool {
+	return c.Data.Resident == "off" || c.Data.Resident == "auto" && !Wanted(info, used, ds, c.Augment())
+}
+
+// Choose is the source of c's training by data.resident: the loader itself, or
+// its batches of the samples ids made on the device. why says in a sentence what
+// was chosen, "" where there was nothing to choose.
+func Choose(c *config.Config, d *gpu.Device, ds data.Dataset, loader *data.Loader, ids []int) (src jepa.Source, why string, err error) {
+	m, err := jepa.EstimateMemory(d.Info(), c.Config)
+	if err != nil {
+		return nil, "", err
 	}
-	s, err := New(d, ds, loader, ids, a, seed, batch, Room(info, used))
+	info, used, a := d.Info(), m.Total(), c.Augment()
+	if Loads(c, info, used, ds) {
+		return loader, "", nil
+	}
+	if why := Why(ds, a); why != "" {
+		return nil, "", fmt.Errorf("data.resident = \"on\": %s", why)
+	}
+	s, err := New(d, ds, loader, ids, a, c.Seed, c.BatchSize, Room(info, used))
 	switch {
-	case errors.Is(err, ErrRoom) && mode == "auto":
+	case errors.Is(err, ErrRoom) && c.Data.Resident == "auto":
 		return loader, "samples stay in the computer's memory: " + err.Error(), nil
 	case err != nil:
 		return nil, "", err

@@ -231,12 +231,7 @@ func newTraining(c *console, d *gpu.Device, ds data.Dataset, conf *config.Config
 
 // chooseSource decides where batches are made: see data.resident.
 func (t *training) chooseSource(split []int) error {
-	d, c := t.trainer.Device(), t.conf
-	m, err := jepa.EstimateMemory(d.Info(), c.Config)
-	if err != nil {
-		return err
-	}
-	source, why, err := resident.Choose(c.Data.Resident, d, t.ds, t.loader, split, c.Augment(), c.Seed, c.BatchSize, m.Total())
+	source, why, err := resident.Choose(t.conf, t.trainer.Device(), t.ds, t.loader, split)
 	if err != nil {
 		return err
 	}
