@@ -31,10 +31,7 @@ func (s *session) encoder(c command) (*encoder, error) {
 		return nil, err
 	}
 	if c.Encoder == "" {
-		c.Encoder = jepa.ContextEncoder
-		if s.conf.Probe.Encoder == "target" {
-			c.Encoder = jepa.TargetEncoder
-		}
+		c.Encoder = s.conf.Probe.Network()
 	}
 	if c.Encoder != jepa.ContextEncoder && c.Encoder != jepa.TargetEncoder {
 		return nil, commandError(fmt.Sprintf("encoder is %q: it must be %s or %s", c.Encoder, jepa.ContextEncoder, jepa.TargetEncoder))

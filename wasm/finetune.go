@@ -32,7 +32,7 @@ func (s *session) finetune(c command) (any, error) {
 		if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(path.Join(c.Dir, "config.toml"), e.conf.TOML(), 0o644); err != nil {
+		if err := os.WriteFile(path.Join(c.Dir, configFile), e.conf.TOML(), 0o644); err != nil {
 			return nil, err
 		}
 	}

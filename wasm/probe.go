@@ -32,10 +32,7 @@ func (s *session) evaluate(c command, progress func(done, total int) error) (any
 	if err != nil {
 		return nil, err
 	}
-	c.Encoder = jepa.ContextEncoder
-	if conf.Probe.Encoder == "target" {
-		c.Encoder = jepa.TargetEncoder
-	}
+	c.Encoder = conf.Probe.Network()
 	e, err := s.encoder(c)
 	if err != nil {
 		return nil, err

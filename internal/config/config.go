@@ -90,6 +90,14 @@ type Probe struct {
 	Curve         []float64 `toml:"curve" json:"curve"`
 }
 
+// Network is the name, in files of weights, of the encoder that is probed.
+func (p Probe) Network() string {
+	if p.Encoder == "target" {
+		return jepa.TargetEncoder
+	}
+	return jepa.ContextEncoder
+}
+
 // GeneratedData is the path that stands for phantoms, made in memory.
 const GeneratedData = "phantoms"
 

@@ -15,47 +15,39 @@ type Point struct {
 	Scores   []Score `json:"scores"`  // balanced accuracy, AUC
 }
 
-// curve asks the classes of ever more labels. A share that lacks what a fit
-// needs is left out with a note.
-func (e *evaluation) curve(f []*features) error {
+// curve asks the classes of ever more labels; sets are all of them, of each
+// kind of features. A share that lacks what a fit needs is left out with a note.
+func (e *evaluation) curve(sets [][3]probe.Set) {
 	l := &e.labels
+	y := sets[0][test].Y
 	for _, share := range slices.Sorted(slices.Values(e.o.Curve)) {
 		kept := e.fraction(slices.Clone(l.ids[train]), share)
-		rows := make([]int, 0, len(kept))
+		var rows []int // among the labelled training samples
+		n := 0
 		for i, id := range l.ids[train] {
-			if _, in := slices.BinarySearch(kept, id); in && l.class[train][i] >= 0 {
-				rows = append(rows, i)
+			if l.class[train][i] < 0 {
+				continue
 			}
+			if _, in := slices.BinarySearch(kept, id); in {
+				rows = append(rows, n)
+			}
+			n++
 		}
-		p := Point{Fraction: share, Samples: len(rows)}
-		pred := make([][]int, len(f))
-		var auc []probe.Statistic
-		var y []int
-		var failed error
-		for i := range f {
-			few := probe.Set{X: f[i].pooled[train].Select(rows)}
-			for _, r := range rows {
-				few.Y = append(few.Y, l.class[train][r])
-			}
-			held := labelled(f[i].pooled[test], l.class[test])
-			choice, err := e.choose("curve", few, labelled(f[i].pooled[val], l.class[val]))
-			if err != nil {
-				failed = err
+		pred, auc := make([][]int, len(sets)), make([]probe.Statistic, len(sets))
+		var err error
+		for i, few := range sets {
+			few[train] = probe.Set{X: few[train].X.Select(rows), Y: pick(few[train].Y, rows)}
+			if _, pred[i], auc[i], err = e.readOut("curve", few); err != nil {
+				e.note(fmt.Sprintf("label-fraction curve: %g %% of the labels, %d samples: %v", 100*share, len(rows), err))
 				break
 			}
-			y = held.Y
-			pred[i] = choice.Predict(held.X)
-			auc = append(auc, probe.AUC(y, choice.Proba(held.X), choice.Classes))
 		}
-		if failed != nil {
-			e.note(fmt.Sprintf("label-fraction curve: %g %% of the labels, %d samples: %v", 100*share, len(rows), failed))
+		if err != nil {
 			continue
 		}
-		p.Scores = []Score{
+		e.result.Curve = append(e.result.Curve, Point{Fraction: share, Samples: len(rows), Scores: []Score{
 			e.score("balanced accuracy", len(y), y, onSamples(y, pred, len(e.ds.Classes()), probe.Confusion.BalancedAccuracy)...),
 			e.score("AUC", len(y), y, auc...),
-		}
-		e.result.Curve = append(e.result.Curve, p)
+		}})
 	}
-	return nil
 }

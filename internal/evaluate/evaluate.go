@@ -494,15 +494,14 @@ func (e *evaluation) classes(f []*features) error {
 	pred := make([][]int, len(f))
 	auc := make([]probe.Statistic, len(f))
 	for i := range f {
-		choice, err := e.choose("class", sets[i][train], sets[i][val])
-		if err != nil {
+		var c float64
+		var err error
+		if c, pred[i], auc[i], err = e.readOut("class", sets[i]); err != nil {
 			return err
 		}
 		if i < 2 {
-			t.Chosen[i] = choice.C
+			t.Chosen[i] = c
 		}
-		pred[i] = choice.Predict(sets[i][test].X)
-		auc[i] = probe.AUC(y, choice.Proba(sets[i][test].X), choice.Classes)
 	}
 	for _, m := range confusionMetrics {
 		t.Scores = append(t.Scores, e.score(m.name, len(y), y, onSamples(y, pred, k, m.of)...))
@@ -528,7 +527,19 @@ func (e *evaluation) classes(f []*features) error {
 		}
 	}
 	e.result.Tasks = append(e.result.Tasks, t)
-	return e.curve(f)
+	e.curve(sets)
+	return nil
+}
+
+// readOut fits the classes of samples and reads those of the test samples: the C
+// that was chosen, their predicted classes, and the AUC.
+func (e *evaluation) readOut(task string, sets [3]probe.Set) (c float64, pred []int, auc probe.Statistic, err error) {
+	choice, err := e.choose(task, sets[train], sets[val])
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	held := sets[test]
+	return choice.C, choice.Predict(held.X), probe.AUC(held.Y, choice.Proba(held.X), choice.Classes), nil
 }
 
 var confusionMetrics = []struct {

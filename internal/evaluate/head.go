@@ -8,13 +8,14 @@ import (
 	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
 )
 
 // Head is the linear head of a finetuned network.
 type Head struct {
-	Classes      []string  // none: it gives a number
-	weight, bias []float64 // (K, D), (K)
-	mean, std    float64   // of the number
+	Classes []string // none: it gives a number
+	linearHead
+	mean, std float64 // of the number
 }
 
 // OpenHead reads the head in weights that Finetune wrote.
@@ -61,22 +62,17 @@ func (h *Head) Apply(ds data.Dataset, f *jepa.Features, use func(i int, output [
 	for i := range ids {
 		ids[i] = i
 	}
-	z := make([]float32, f.Batch*D)
+	z := probe.Matrix{Cols: D, Data: make([]float32, f.Batch*D)}
 	return Batches(ds, ids, f.Batch, func(x []float32, from, n int) error {
-		if err := f.Pooled(x, n, z); err != nil {
+		if err := f.Pooled(x, n, z.Data); err != nil {
 			return err
 		}
+		z.Rows = n
+		y, K := h.of(z), len(h.bias)
 		for i := range n {
-			y := make([]float32, len(h.bias))
-			for k, b := range h.bias {
-				for j, w := range h.weight[k*D : (k+1)*D] {
-					b += w * float64(z[i*D+j])
-				}
-				y[k] = float32(b)
-			}
-			output := []float64{h.mean + h.std*float64(y[0])}
+			output := []float64{h.mean + h.std*float64(y[i*K])}
 			if len(h.Classes) > 0 {
-				output = softmax(y)
+				output = softmax(y[i*K : (i+1)*K])
 			}
 			if err := use(from+i, output); err != nil {
 				return err

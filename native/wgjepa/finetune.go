@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -246,11 +245,7 @@ func (t *tuning) report(r *evaluate.Finetuned) {
 	fmt.Fprintf(c.out, "finetune, %s: %d training, %d validation, %d test samples; %d steps; validation loss %.4g frozen, %.4g finetuned\n", what, r.Units[0], r.Units[1], r.Units[2], r.Steps, r.Loss[0], r.Loss[1])
 	rows := [][]string{{"", "finetuned", "frozen probe", "finetuned − frozen"}}
 	for _, s := range r.Scores {
-		star := " "
-		if s.Difference.Low > 0 || s.Difference.High < 0 {
-			star = "*"
-		}
-		rows = append(rows, []string{s.Metric, intervalText(s.Finetuned, false), intervalText(s.Frozen, false), intervalText(s.Difference, true) + star})
+		rows = append(rows, []string{s.Metric, intervalText(s.Finetuned, false), intervalText(s.Frozen, false), differenceText(s.Difference)})
 	}
 	printColumns(c.out, rows)
 	for _, n := range r.Notes {
@@ -388,13 +383,5 @@ func label(c *console, flags *configFlags, path string, paths []string, out stri
 		found += fmt.Sprintf("; %s %d", k, counts[k])
 	}
 	c.result(map[string]any{"file": out, "samples": ds.Len()}, "%s: %d predictions%s\n", out, ds.Len(), found)
-	return nil
-}
-
-// remove removes a file that may not be there.
-func (r runFolder) remove(name string) error {
-	if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	return nil
 }

@@ -60,9 +60,17 @@ func (r runFolder) holdsPhantoms() bool {
 // clear removes what a training leaves, and nothing else.
 func (r runFolder) clear() error {
 	for _, name := range []string{jepa.StateFile, jepa.StateFile + checkpoint.PreviousSuffix, jepa.WeightsFile, configFile, splitFile, metricsFile, curvesFile, masksFile, pcaFile} {
-		if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := r.remove(name); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// remove removes a file that may not be there.
+func (r runFolder) remove(name string) error {
+	if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

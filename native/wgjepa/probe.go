@@ -79,12 +79,8 @@ with ever fewer labels.`,
 			if batch < 1 {
 				batch = conf.BatchSize
 			}
-			encoder := jepa.ContextEncoder
-			if conf.Probe.Encoder == "target" {
-				encoder = jepa.TargetEncoder
-			}
 			return c.evaluate(d, ds, &conf, args[0], batch, evaluate.Lend(d, func() (*jepa.Features, error) {
-				return jepa.LoadFeatures(d, file, encoder, batch)
+				return jepa.LoadFeatures(d, file, conf.Probe.Network(), batch)
 			}))
 		},
 	}
@@ -97,9 +93,18 @@ with ever fewer labels.`,
 // evaluate probes the trained encoder beside the untrained one and reports.
 func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, run string, batch int, trained evaluate.Encoder) error {
 	untrained := evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })
+	r, err := c.ask(ds, conf, trained, untrained)
+	if err != nil {
+		return err
+	}
+	return c.report(d.Info(), run, conf, r)
+}
+
+// ask runs the probes and shows how far they are.
+func (c *console) ask(ds data.Dataset, conf *config.Config, trained, untrained evaluate.Encoder) (*evaluate.Result, error) {
 	bar := (*bar)(nil)
 	defer func() { bar.end() }()
-	r, err := evaluate.Run(ds, conf, trained, untrained, func(done, total int) error {
+	return evaluate.Run(ds, conf, trained, untrained, func(done, total int) error {
 		if bar == nil {
 			bar = c.bar("features", total, 0)
 		}
@@ -110,10 +115,6 @@ func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, 
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return c.report(d.Info(), run, conf, r)
 }
 
 // openRun opens the weights of a run, given as its folder or as a file, and the
@@ -228,11 +229,7 @@ func scoreColumns(first string, s *evaluate.Score) []string {
 }
 
 func scoreRow(first string, s *evaluate.Score) []string {
-	star := " "
-	if s.Difference.Low > 0 || s.Difference.High < 0 {
-		star = "*"
-	}
-	row := []string{first, intervalText(s.Trained, false), intervalText(s.Untrained, false), intervalText(s.Difference, true) + star}
+	row := []string{first, intervalText(s.Trained, false), intervalText(s.Untrained, false), differenceText(s.Difference)}
 	for _, i := range []*evaluate.Interval{s.Intensities, s.PositionOnly} {
 		if i != nil {
 			row = append(row, intervalText(*i, false))
@@ -272,6 +269,15 @@ func printColumns(w io.Writer, rows [][]string) {
 		}
 		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
 	}
+}
+
+// differenceText marks a difference whose interval does not hold 0.
+func differenceText(d evaluate.Interval) string {
+	star := " "
+	if d.Low > 0 || d.High < 0 {
+		star = "*"
+	}
+	return intervalText(d, true) + star
 }
 
 func intervalText(i evaluate.Interval, sign bool) string {

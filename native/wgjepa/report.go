@@ -124,11 +124,9 @@ type reporter struct {
 }
 
 func (r *reporter) trained(batch int) evaluate.Encoder {
-	encoder := jepa.ContextEncoder
-	if r.conf.Probe.Encoder == "target" {
-		encoder = jepa.TargetEncoder
-	}
-	return evaluate.Lend(r.d, func() (*jepa.Features, error) { return jepa.LoadFeatures(r.d, r.file, encoder, batch) })
+	return evaluate.Lend(r.d, func() (*jepa.Features, error) {
+		return jepa.LoadFeatures(r.d, r.file, r.conf.Probe.Network(), batch)
+	})
 }
 
 func (r *reporter) untrained(batch int) evaluate.Encoder {
@@ -195,12 +193,7 @@ func (r *reporter) facts() {
 
 // probes are the tables of wgjepa probe and the label-fraction curve.
 func (r *reporter) probes(s *report.Section) error {
-	bar := r.c.bar("features", 1, 0)
-	defer bar.end()
-	result, err := evaluate.Run(r.ds, r.conf, r.trained(r.conf.BatchSize), r.untrained(r.conf.BatchSize), func(done, total int) error {
-		bar.set(done * 100 / total / 100)
-		return nil
-	})
+	result, err := r.c.ask(r.ds, r.conf, r.trained(r.conf.BatchSize), r.untrained(r.conf.BatchSize))
 	if err != nil {
 		return err
 	}
