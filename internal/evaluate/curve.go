@@ -15,9 +15,10 @@ type Point struct {
 	Scores   []Score `json:"scores"`  // balanced accuracy, AUC
 }
 
-// curve asks the classes of ever more labels; sets are all of them, of each
-// kind of features. A share that lacks what a fit needs is left out with a note.
-func (e *evaluation) curve(sets [][3]probe.Set) {
+// curve asks the classes of ever more labels; sets are all of them, of each kind of
+// features, and whole what was read with them. A share that lacks what a fit needs is
+// left out with a note.
+func (e *evaluation) curve(sets [][3]probe.Set, whole readings) {
 	l := &e.labels
 	y := sets[0][test].Y
 	for _, share := range slices.Sorted(slices.Values(e.o.Curve)) {
@@ -33,21 +34,21 @@ func (e *evaluation) curve(sets [][3]probe.Set) {
 			}
 			n++
 		}
-		pred, auc := make([][]int, len(sets)), make([]probe.Statistic, len(sets))
-		var err error
-		for i, few := range sets {
-			few[train] = probe.Set{X: few[train].X.Select(rows), Y: pick(few[train].Y, rows)}
-			if _, pred[i], auc[i], err = e.readOut("curve", few); err != nil {
+		r := whole
+		if n > len(rows) {
+			few := slices.Clone(sets)
+			for i := range few {
+				few[i][train] = rowsOf(few[i][train], rows)
+			}
+			var err error
+			if r, err = e.readOut("curve", few); err != nil {
 				e.note(fmt.Sprintf("label-fraction curve: %g %% of the labels, %d samples: %v", 100*share, len(rows), err))
-				break
+				continue
 			}
 		}
-		if err != nil {
-			continue
-		}
 		e.result.Curve = append(e.result.Curve, Point{Fraction: share, Samples: len(rows), Scores: []Score{
-			e.score("balanced accuracy", len(y), y, onSamples(y, pred, len(e.ds.Classes()), probe.Confusion.BalancedAccuracy)...),
-			e.score("AUC", len(y), y, auc...),
+			e.score("balanced accuracy", len(y), y, onSamples(y, r.pred, len(e.ds.Classes()), probe.Confusion.BalancedAccuracy)...),
+			e.score("AUC", len(y), y, r.auc...),
 		}})
 	}
 }

@@ -131,6 +131,7 @@ type labels struct {
 	ids     [3][]int     // samples of each split
 	class   [3][]int     // of each sample, −1 without
 	number  [3][]float64 // of each sample, NaN without
+	subject [3][]int     // of each sample
 	voxels  [3][]int     // number of labelled voxels, −1 without
 	volumes [3][]int     // places in ids of the volumes that the dense probe uses
 	patch   [3][]int     // label of each patch of them
@@ -217,6 +218,7 @@ func (b *Baseline) Run(ds data.Dataset, c *config.Config, trained, untrained Enc
 // readLabels divides the samples and reads what labels they have.
 func (e *evaluation) readLabels() error {
 	l := &e.labels
+	subject := numberer(e.ds)
 	_, size := e.ds.Shape()
 	voxels := 1
 	for _, n := range size {
@@ -226,6 +228,9 @@ func (e *evaluation) readLabels() error {
 		l.ids[s] = e.ds.Split(name)
 		if s == train {
 			l.ids[s] = e.fraction(l.ids[s], e.o.LabelFraction)
+		}
+		for _, id := range l.ids[s] {
+			l.subject[s] = append(l.subject[s], subject(id))
 		}
 		n := len(l.ids[s])
 		l.class[s], l.voxels[s], l.number[s] = make([]int, n), make([]int, n), make([]float64, n)
@@ -270,6 +275,18 @@ func (e *evaluation) readLabels() error {
 		return fmt.Errorf("there are %d training and %d test samples: a probe needs both; change data.val and data.test", len(l.ids[train]), len(l.ids[test]))
 	}
 	return nil
+}
+
+// numberer numbers the subjects of samples as it meets them.
+func numberer(ds data.Dataset) func(id int) int {
+	numbers := map[string]int{}
+	return func(id int) int {
+		subject := ds.Subject(id)
+		if _, known := numbers[subject]; !known {
+			numbers[subject] = len(numbers)
+		}
+		return numbers[subject]
+	}
 }
 
 // fraction keeps a seeded share of the training samples, of every class alike.
@@ -434,14 +451,18 @@ func (e *evaluation) score(metric string, n int, strata []int, of ...probe.Stati
 }
 
 // labelled picks the rows whose label is at least 0.
-func labelled(x probe.Matrix, y []int) probe.Set {
-	var rows, kept []int
+func labelled(x probe.Matrix, y, subject []int) probe.Set {
+	var rows []int
 	for i, v := range y {
 		if v >= 0 {
-			rows, kept = append(rows, i), append(kept, v)
+			rows = append(rows, i)
 		}
 	}
-	return probe.Set{X: x.Select(rows), Y: kept}
+	return rowsOf(probe.Set{X: x, Y: y, Group: subject}, rows)
+}
+
+func rowsOf(s probe.Set, rows []int) probe.Set {
+	return probe.Set{X: s.X.Select(rows), Y: pick(s.Y, rows), Group: pick(s.Group, rows)}
 }
 
 // note adds what a reader should know, once.
@@ -479,7 +500,7 @@ func (e *evaluation) classes(f []*features) error {
 	for i := range f {
 		var of [3]probe.Set
 		for s := range splitNames {
-			of[s] = labelled(f[i].pooled[s], e.labels.class[s])
+			of[s] = labelled(f[i].pooled[s], e.labels.class[s], e.labels.subject[s])
 			t.Units[s] = len(of[s].Y)
 		}
 		sets = append(sets, of)
@@ -491,27 +512,21 @@ func (e *evaluation) classes(f []*features) error {
 	if len(y) == 0 {
 		return errors.New("no test sample has a class")
 	}
-	pred := make([][]int, len(f))
-	auc := make([]probe.Statistic, len(f))
-	for i := range f {
-		var c float64
-		var err error
-		if c, pred[i], auc[i], err = e.readOut("class", sets[i]); err != nil {
-			return err
-		}
-		if i < 2 {
-			t.Chosen[i] = c
-		}
+	r, err := e.readOut("class", sets)
+	if err != nil {
+		return err
 	}
+	copy(t.Chosen[:], r.c)
 	for _, m := range confusionMetrics {
-		t.Scores = append(t.Scores, e.score(m.name, len(y), y, onSamples(y, pred, k, m.of)...))
+		t.Scores = append(t.Scores, e.score(m.name, len(y), y, onSamples(y, r.pred, k, m.of)...))
 	}
-	t.Scores = append(t.Scores, e.score("AUC", len(y), y, auc...))
+	t.Scores = append(t.Scores, e.score("AUC", len(y), y, r.auc...))
 	if n := e.o.Neighbours; n > 0 {
 		for _, metric := range []struct {
 			name string
 			of   probe.Metric
 		}{{"Euclidean", probe.Euclidean}, {"cosine", probe.Cosine}} {
+			pred := make([][]int, len(f))
 			for i := range f {
 				scale, err := probe.Standardize(sets[i][train].X)
 				if err != nil {
@@ -527,19 +542,30 @@ func (e *evaluation) classes(f []*features) error {
 		}
 	}
 	e.result.Tasks = append(e.result.Tasks, t)
-	e.curve(sets)
+	e.curve(sets, r)
 	return nil
 }
 
-// readOut fits the classes of samples and reads those of the test samples: the C
-// that was chosen, their predicted classes, and the AUC.
-func (e *evaluation) readOut(task string, sets [3]probe.Set) (c float64, pred []int, auc probe.Statistic, err error) {
-	choice, err := e.choose(task, sets[train], sets[val])
-	if err != nil {
-		return 0, nil, nil, err
+// readings of the test samples, of each kind of features: the C that was chosen, the
+// predicted classes, and the AUC.
+type readings struct {
+	c    []float64
+	pred [][]int
+	auc  []probe.Statistic
+}
+
+// readOut fits the classes of samples and reads those of the test samples.
+func (e *evaluation) readOut(task string, sets [][3]probe.Set) (r readings, err error) {
+	for _, of := range sets {
+		choice, err := e.choose(task, of[train], of[val])
+		if err != nil {
+			return r, err
+		}
+		held := of[test]
+		r.c, r.pred = append(r.c, choice.C), append(r.pred, choice.Predict(held.X))
+		r.auc = append(r.auc, probe.AUC(held.Y, choice.Proba(held.X), choice.Classes))
 	}
-	held := sets[test]
-	return choice.C, choice.Predict(held.X), probe.AUC(held.Y, choice.Proba(held.X), choice.Classes), nil
+	return r, nil
 }
 
 var confusionMetrics = []struct {
@@ -684,7 +710,7 @@ func (e *evaluation) regress(t Task, y [3][]float64, f []*features) error {
 		return fmt.Errorf("%d training and %d test samples have what is asked for: at least 3 and 2 are needed", len(rows[train]), len(rows[test]))
 	}
 	targets := func(f *features, s int) probe.Targets {
-		return probe.Targets{X: f.pooled[s].Select(rows[s]), Y: known[s]}
+		return probe.Targets{X: f.pooled[s].Select(rows[s]), Y: known[s], Group: pick(e.labels.subject[s], rows[s])}
 	}
 	var r2, mae []probe.Statistic
 	for i := range f {

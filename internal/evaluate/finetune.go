@@ -61,6 +61,7 @@ type FinetuneOptions struct {
 type supervised struct {
 	ds         data.Dataset
 	ids        [3][]int
+	subject    [3][]int
 	class      [3][]int     // classification
 	target     [3][]float64 // regression, as the labels have it
 	mean, std  float64      // of the training targets
@@ -72,7 +73,7 @@ type supervised struct {
 // of one number, are an error: there is nothing to learn.
 func collect(ds data.Dataset, c *config.Config) (*supervised, error) {
 	s := &supervised{ds: ds}
-	fraction := &evaluation{ds: ds, o: c.Probe, seed: c.Seed}
+	fraction, subject := &evaluation{ds: ds, o: c.Probe, seed: c.Seed}, numberer(ds)
 	s.regression = len(ds.Classes()) == 0
 	for k, name := range splitNames {
 		ids := ds.Split(name)
@@ -87,6 +88,9 @@ func collect(ds data.Dataset, c *config.Config) (*supervised, error) {
 			} else if v, ok := ds.Label(id); ok {
 				s.ids[k], s.class[k] = append(s.ids[k], id), append(s.class[k], v)
 			}
+		}
+		for _, id := range s.ids[k] {
+			s.subject[k] = append(s.subject[k], subject(id))
 		}
 		if len(s.ids[k]) == 0 {
 			return nil, fmt.Errorf("no %s sample has a label: finetuning needs labelled samples of all three parts; labels come from data.labels, labels.csv, sub-folders or the arrays of an .npz, parts from data.val and data.test", map[int]string{train: "training", val: "validation", test: "test"}[k])
@@ -271,7 +275,7 @@ func (s *supervised) frozen(f *jepa.Features, c *config.Config) (compared, start
 	}
 	K := len(s.weights)
 	e := &evaluation{o: c.Probe, seed: c.Seed}
-	choice, err := e.choose("finetune", probe.Set{X: x[train], Y: s.class[train]}, probe.Set{X: x[val], Y: s.class[val]})
+	choice, err := e.choose("finetune", probe.Set{X: x[train], Y: s.class[train], Group: s.subject[train]}, probe.Set{X: x[val], Y: s.class[val]})
 	if err != nil {
 		return compared, start, err
 	}

@@ -52,7 +52,7 @@ func (e *evaluation) crossValidate(t Task, f []*features) error {
 				}
 			}
 			if t.Regression {
-				r, err := probe.SelectRidge(probe.Targets{X: x.Select(in), Y: pick(number, in)}, probe.Targets{}, penalties, e.seed)
+				r, err := probe.SelectRidge(probe.Targets{X: x.Select(in), Y: pick(number, in), Group: pick(subjects, in)}, probe.Targets{}, penalties, e.seed)
 				if err != nil {
 					return fmt.Errorf("fold %d: %w", fold+1, err)
 				}

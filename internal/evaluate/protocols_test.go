@@ -2,12 +2,16 @@ package evaluate
 
 import (
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"wgjepa/data"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
+	"wgjepa/jepa/probe"
 )
 
 // TestIntensitiesByHand checks the order of parts and of the voxels of a patch.
@@ -47,6 +51,7 @@ func TestEveryProtocol(t *testing.T) {
 	require.Equal(t, 1.0, last.Fraction)
 	require.Equal(t, 40, last.Samples)
 	require.Equal(t, r.Tasks[0].Scores[1].Trained, last.Scores[0].Trained, "all of the labels is the task itself")
+	require.Equal(t, r.Tasks[0].Scores[2], last.Scores[1])
 	for i, p := range r.Curve[1:] {
 		require.Greater(t, p.Samples, r.Curve[i].Samples)
 	}
@@ -110,4 +115,40 @@ func TestFoldsOfSubjects(t *testing.T) {
 	require.Equal(t, fold, again)
 	_, _, err = foldsOf(subject[:3], class, 5, 1)
 	require.ErrorContains(t, err, "lower probe.folds")
+}
+
+// twins are data in which every subject was scanned twice.
+type twins struct{ data.Dataset }
+
+func (w twins) Subject(i int) string { return strconv.Itoa(i / 2) }
+
+// TestPenaltyIsChosenBySubject: both scans of a subject are alike, so that a penalty
+// chosen on one scan of subjects whose other one was fitted knows them again. Features
+// and labels are noise; what holds for new subjects is the strongest penalty, which
+// predicts the mean.
+func TestPenaltyIsChosenBySubject(t *testing.T) {
+	const people, D = 40, 30
+	random := rand.New(rand.NewPCG(5, 5))
+	e := &evaluation{ds: twins{}, o: config.Probe{Folds: 4, Resamples: 20, Cs: []float64{1e-4, 1e3}}, seed: 1}
+	f := &features{}
+	f.pooled[train] = probe.Matrix{Rows: 2 * people, Cols: D}
+	var row []float32
+	var y float64
+	for i := range 2 * people {
+		if i%2 == 0 {
+			row, y = make([]float32, D), random.NormFloat64()
+			for j := range row {
+				row[j] = float32(random.NormFloat64())
+			}
+		}
+		f.pooled[train].Data = append(f.pooled[train].Data, row...)
+		e.labels.ids[train] = append(e.labels.ids[train], i)
+		e.labels.class[train] = append(e.labels.class[train], i/2%2)
+		e.labels.number[train] = append(e.labels.number[train], y)
+		e.labels.subject[train] = append(e.labels.subject[train], i/2)
+	}
+	require.NoError(t, e.crossValidate(Task{Name: "number", Regression: true}, []*features{f, f}))
+	r2 := e.result.Tasks[0].Scores[0]
+	require.Equal(t, "R²", r2.Metric)
+	require.Greater(t, r2.Trained.Value, -0.3)
 }

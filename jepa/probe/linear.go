@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
@@ -69,8 +68,9 @@ func (r *Regressor) Predict(x Matrix) []float64 {
 
 // Targets is features with a number to predict for each.
 type Targets struct {
-	X Matrix
-	Y []float64 // (N)
+	X     Matrix
+	Y     []float64 // (N)
+	Group []int     // (N) or nil, as in [Set]
 }
 
 func (s Targets) rows(rows []int) Targets {
@@ -85,8 +85,8 @@ func (s Targets) rows(rows []int) Targets {
 var Alphas = []float64{1, 10, 100}
 
 // SelectRidge fits [Ridge] on train with the penalty of alphas (nil: [Alphas]) whose
-// [R2] on validation is best. When validation is empty a seeded fifth of train is
-// held out for choosing, and the choice is fitted on all of train.
+// [R2] on validation is best. When validation is empty a seeded fifth of train, or of
+// its groups, is held out for choosing, and the choice is fitted on all of train.
 func SelectRidge(train, validation Targets, alphas []float64, seed uint64) (*Regressor, error) {
 	mustMatch("SelectRidge", train.X.Rows, len(train.Y))
 	if alphas == nil {
@@ -97,9 +97,11 @@ func SelectRidge(train, validation Targets, alphas []float64, seed uint64) (*Reg
 		if train.X.Rows < 3 {
 			return nil, fmt.Errorf("probe: %d training samples are too few to hold some out; give a validation split", train.X.Rows)
 		}
-		order := rand.New(rand.NewPCG(seed, 0)).Perm(train.X.Rows)
-		n := max(2, int(math.Round(heldOutPart*float64(len(order)))))
-		fitted, validation = train.rows(order[n:]), train.rows(order[:n])
+		keep, out, err := holdOut(train.X.Rows, train.Group, nil, 2, seed) // of one target there is no R²
+		if err != nil {
+			return nil, err
+		}
+		fitted, validation = train.rows(keep), train.rows(out)
 	}
 	if err := validation.X.check(); err != nil {
 		return nil, fmt.Errorf("validation: %w", err)

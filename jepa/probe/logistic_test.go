@@ -327,7 +327,13 @@ func TestSplit(t *testing.T) {
 	for _, i := range out {
 		side[i%11] = true
 	}
-	require.Len(t, side, 2)
+	// Of the 8 groups that begin with class 0 and of the 2 that begin with class 1.
+	require.Len(t, side, 3)
+	classes := map[int]bool{}
+	for g := range side {
+		classes[y[g]] = true
+	}
+	require.Equal(t, map[int]bool{0: true, 1: true}, classes)
 	for _, i := range keep {
 		require.False(t, side[i%11], "a group on both sides")
 	}
@@ -341,8 +347,8 @@ func TestSelectRidge(t *testing.T) {
 		y[i] = float64(x.Row(i)[0]) + 2*random.NormFloat64()
 	}
 	first := all(120)[:70]
-	train := Targets{x, y}.rows(first)
-	validation := Targets{x, y}.rows(all(120)[70:])
+	train := Targets{X: x, Y: y}.rows(first)
+	validation := Targets{X: x, Y: y}.rows(all(120)[70:])
 	best, bestAlpha := math.Inf(-1), 0.0
 	for _, alpha := range []float64{0.1, 10, 1000} {
 		g, err := Ridge(train.X, train.Y, alpha)
@@ -354,7 +360,7 @@ func TestSelectRidge(t *testing.T) {
 	g, err := SelectRidge(train, validation, []float64{0.1, 10, 1000}, 1)
 	require.NoError(t, err)
 	require.Equal(t, bestAlpha, g.Alpha)
-	a, err := SelectRidge(Targets{x, y}, Targets{}, nil, 1)
+	a, err := SelectRidge(Targets{X: x, Y: y}, Targets{}, nil, 1)
 	require.NoError(t, err)
 	b, err := Ridge(x, y, a.Alpha)
 	require.NoError(t, err)
@@ -367,4 +373,46 @@ func TestSelectRidge(t *testing.T) {
 	validation.Y = make([]float64, 50)
 	_, err = SelectRidge(train, validation, nil, 1)
 	require.ErrorContains(t, err, "that vary")
+}
+
+// TestGroupsAreNotDivided: rows that are there twice choose a penalty that suits new
+// ones only where both are on one side. The features are noise, so that the strongest
+// penalty is best, and there are enough of them to know every row again.
+func TestGroupsAreNotDivided(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 3))
+	const people, scans, d = 40, 3, 120
+	x := Matrix{people * scans, d, make([]float32, people*scans*d)}
+	group, number, class := make([]int, x.Rows), make([]float64, x.Rows), make([]int, x.Rows)
+	for p := range people {
+		row := make([]float32, d)
+		for j := range row {
+			row[j] = float32(random.NormFloat64())
+		}
+		y := random.NormFloat64()
+		for s := range scans {
+			i := s*people + p
+			copy(x.Row(i), row)
+			group[i], number[i], class[i] = p, y, p%2
+		}
+	}
+	alphas, cs := []float64{1e-3, 1e6}, []float64{1e-6, 1e3}
+	mean := 0.0
+	for seed := range uint64(3) {
+		alone, err := SelectRidge(Targets{X: x, Y: number}, Targets{}, alphas, seed)
+		require.NoError(t, err)
+		require.Equal(t, 1e-3, alone.Alpha)
+		grouped, err := SelectRidge(Targets{X: x, Y: number, Group: group}, Targets{}, alphas, seed)
+		require.NoError(t, err)
+		require.Equal(t, 1e6, grouped.Alpha)
+
+		choice, err := Select(Set{X: x, Y: class}, Set{}, cs, seed)
+		require.NoError(t, err)
+		require.Equal(t, 1.0, choice.Score)
+		choice, err = Select(Set{X: x, Y: class, Group: group}, Set{}, cs, seed)
+		require.NoError(t, err)
+		mean += choice.Score / 3
+	}
+	require.Less(t, mean, 0.9)
+	_, err := SelectRidge(Targets{X: x, Y: number, Group: make([]int, x.Rows)}, Targets{}, nil, 1)
+	require.ErrorContains(t, err, "of one group")
 }

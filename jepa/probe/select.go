@@ -13,8 +13,9 @@ type Set struct {
 	X Matrix
 	Y []int // (N)
 
-	// Group names what each row belongs to (its volume), when rows of one group must
-	// not be divided between fitting and choosing; nil when each row stands alone.
+	// Group names what each row belongs to (its volume, its subject), when rows of one
+	// group must not be divided between fitting and choosing; nil when each row stands
+	// alone.
 	Group []int // (N) or nil
 }
 
@@ -41,8 +42,8 @@ type Choice struct {
 // balanced accuracy for more, then log loss.
 //
 // When validation is empty, a seeded fifth of train is held out for choosing, of
-// each class or, with groups, of the groups, and the chosen C is fitted on all of
-// train. It fails when a part lacks the classes it needs.
+// each class, a group being of the class of its first row, and the chosen C is fitted
+// on all of train. It fails when a part lacks the classes it needs.
 func Select(train, validation Set, cs []float64, seed uint64) (*Choice, error) {
 	if cs == nil {
 		cs = Cs
@@ -147,59 +148,71 @@ func recall(y, pred []int) float64 {
 // split divides the rows of s for fitting and for choosing.
 func split(s Set, seed uint64) (keep, out []int, err error) {
 	mustMatch("Select", s.X.Rows, len(s.Y))
+	if keep, out, err = holdOut(s.X.Rows, s.Group, s.Y, 1, seed); err != nil {
+		return nil, nil, err
+	}
+	held := map[int]bool{}
+	for _, i := range out {
+		held[s.Y[i]] = true
+	}
+	all := slices.Compact(slices.Sorted(slices.Values(s.Y)))
+	for _, c := range all {
+		if len(all) == 2 && !held[c] { // AUC needs both
+			unit := "sample"
+			if s.Group != nil {
+				unit = "group"
+			}
+			return nil, nil, fmt.Errorf("probe: class %d has one training %s; to choose C it needs two, or a validation split", c, unit)
+		}
+	}
+	return keep, out, nil
+}
+
+// holdOut divides rows for fitting and for choosing: of the groups of each stratum
+// (nil: all are of one) a seeded fifth, if possible at least so many, is held out.
+// Each row is a group of its own where group is nil; a group is of the stratum of its
+// first row.
+func holdOut(rows int, group, stratum []int, least int, seed uint64) (keep, out []int, err error) {
+	if group == nil {
+		group = make([]int, rows)
+		for i := range group {
+			group[i] = i
+		}
+	}
+	mustMatch("Select", rows, len(group))
+	first := map[int]int{} // row of each group
+	for i, g := range slices.Backward(group) {
+		first[g] = i
+	}
+	if len(first) == 1 && rows > 1 {
+		return nil, nil, errors.New("probe: the training samples are of one group; to choose a penalty give a validation split or at least two groups")
+	}
+	units := map[int][]int{} // groups of each stratum
+	for _, g := range slices.Sorted(keys(first)) {
+		s := 0
+		if stratum != nil {
+			s = stratum[first[g]]
+		}
+		units[s] = append(units[s], g)
+	}
 	random := rand.New(rand.NewPCG(seed, 0))
-	take := func(units []int) map[int]bool {
-		random.Shuffle(len(units), func(i, j int) { units[i], units[j] = units[j], units[i] })
-		n := min(max(1, int(math.Round(heldOutPart*float64(len(units))))), len(units)-1)
-		taken := map[int]bool{}
-		for _, u := range units[:n] {
-			taken[u] = true
-		}
-		return taken
-	}
-	if s.Group != nil {
-		mustMatch("Select", s.X.Rows, len(s.Group))
-		units := slices.Compact(slices.Sorted(slices.Values(s.Group)))
-		if len(units) < 2 {
-			return nil, nil, errors.New("probe: the training samples are of one group; to choose C give a validation split or at least two groups")
-		}
-		taken := take(units)
-		for i, g := range s.Group {
-			if taken[g] {
-				out = append(out, i)
-			} else {
-				keep = append(keep, i)
-			}
-		}
-		return keep, out, nil
-	}
-	byClass := map[int][]int{}
-	for i, v := range s.Y {
-		byClass[v] = append(byClass[v], i)
-	}
-	held := map[int]int{}
-	for _, c := range slices.Sorted(keys(byClass)) {
-		taken := take(slices.Clone(byClass[c]))
-		held[c] = len(taken)
-		for _, i := range byClass[c] {
-			if taken[i] {
-				out = append(out, i)
-			} else {
-				keep = append(keep, i)
-			}
+	taken := map[int]bool{}
+	for _, s := range slices.Sorted(keys(units)) {
+		u := units[s]
+		random.Shuffle(len(u), func(i, j int) { u[i], u[j] = u[j], u[i] })
+		for _, g := range u[:min(max(least, int(math.Round(heldOutPart*float64(len(u))))), len(u)-1)] {
+			taken[g] = true
 		}
 	}
-	if len(held) == 2 { // AUC needs both
-		for c, n := range held {
-			if n == 0 {
-				return nil, nil, fmt.Errorf("probe: class %d has one training sample; to choose C it needs two, or a validation split", c)
-			}
+	for i, g := range group {
+		if taken[g] {
+			out = append(out, i)
+		} else {
+			keep = append(keep, i)
 		}
 	}
 	if len(out) == 0 {
 		return nil, nil, errors.New("probe: too few training samples to hold some out; give a validation split")
 	}
-	slices.Sort(keep)
-	slices.Sort(out)
 	return keep, out, nil
 }
