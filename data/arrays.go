@@ -175,7 +175,7 @@ func (c *collection) array(p, name string) (set bool, err error) {
 	case len(h.Shape) < 3, len(h.Shape) == 3 && c.opt.Dim == 3:
 		return false, nil
 	case len(h.Shape) == 3 && c.opt.Dim == 0:
-		return false, fmt.Errorf("shape %v is one volume or a set of %d images: set dim to 3 or 2", h.Shape, h.Shape[0])
+		return false, fmt.Errorf("shape %v is one volume or a set of %d images: set the size, of three axes or of two", h.Shape, h.Shape[0])
 	}
 	rows, err := numpy.OpenRows(r, size)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -344,7 +345,7 @@ func TestRefusals(t *testing.T) {
 		"other":    "no images in other",
 		"labels":   "label map is [4 5 7]",
 		"fraction": "labels are whole numbers",
-		"one.npy":  "set dim to 3 or 2",
+		"one.npy":  "set the size, of three axes or of two",
 		"missing":  "data: open missing: file does not exist",
 	} {
 		if path == "nan" {
@@ -352,6 +353,7 @@ func TestRefusals(t *testing.T) {
 		}
 		_, _, err := OpenFS(fsys, []string{path}, Options{})
 		assert.ErrorContains(t, err, want, path)
+		assert.Equal(t, path == "axes", errors.Is(err, ErrAxes), path)
 	}
 	_, _, err := OpenFS(fsys, []string{"bad"}, Options{})
 	for _, name := range []string{"bad/b.nii", "bad/d.nii.gz", "bad/e.png: the file is empty"} {
@@ -363,6 +365,9 @@ func TestRefusals(t *testing.T) {
 	assert.ErrorContains(t, err, "size 4×4 has 2 axes, but a.nii has 3")
 	_, _, err = OpenFS(fsys, []string{"sizes"}, Options{Dim: 2})
 	assert.ErrorContains(t, err, "has 3 axes (4×5×6), 2 are wanted")
+	_, r, err := OpenFS(fsys, []string{"axes"}, Options{Dim: 3, SkipBad: true})
+	require.NoError(t, err)
+	assert.Equal(t, []Refusal{{Name: "axes/b.png", Reason: "has 2 axes (4×4), 3 are wanted"}}, r.Refused)
 
 	// Skipped when asked, counted, and the good ones stay what they are.
 	d, r, err := OpenFS(fsys, []string{"bad"}, Options{SkipBad: true})
@@ -382,6 +387,10 @@ func TestRefusals(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1, d.Len())
 	assert.Equal(t, 3, d.VoxelClasses())
+	// How many classes there are is not said before a label map is read.
+	_, r, err = OpenFS(fsys, []string{"labels"}, Options{HeadersOnly: true})
+	require.NoError(t, err)
+	assert.Contains(t, r.String(), "voxel labels: 2 samples\n")
 
 	// With a size, mixed sizes go together.
 	d, _, err = OpenFS(fsys, []string{"sizes"}, Options{Size: []int{4, 4, 4}, Fit: FitResize})

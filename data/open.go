@@ -554,6 +554,9 @@ func (c *collection) refusals() error {
 	return nil
 }
 
+// ErrAxes says that some images have two axes and some three, and nobody said which are wanted.
+var ErrAxes = errors.New("images and volumes together")
+
 // SizesError says that images of several sizes need one to be brought to.
 type SizesError struct {
 	Sizes [][]int // of every image
@@ -566,11 +569,13 @@ func (e *SizesError) Error() string { return e.text }
 func (c *collection) shape() ([]int, error) {
 	first := c.items[0]
 	for _, it := range c.items[1:] {
+		if len(it.header.Size) != len(first.header.Size) {
+			return nil, fmt.Errorf("data: %w: %s has %d axes (%s), %s has %d (%s): name those of one kind, or set the size", ErrAxes, first.name, len(first.header.Size), sizeText(first.header.Size), it.name, len(it.header.Size), sizeText(it.header.Size))
+		}
+	}
+	for _, it := range c.items[1:] {
 		if it.header.Channels != first.header.Channels {
 			return nil, fmt.Errorf("data: channels differ: %s has %d, %s has %d: keep one kind", first.name, first.header.Channels, it.name, it.header.Channels)
-		}
-		if len(it.header.Size) != len(first.header.Size) {
-			return nil, fmt.Errorf("data: %s has %d axes (%s), %s has %d (%s): keep images or volumes", first.name, len(first.header.Size), sizeText(first.header.Size), it.name, len(it.header.Size), sizeText(it.header.Size))
 		}
 	}
 	if len(c.opt.Spacing) > 0 {

@@ -28,7 +28,7 @@ type Report struct {
 	SubjectsBy   string         // how they are told, "" where they are not
 	Copies       [][2]string    // samples whose content another has too, each with the first of them
 	VoxelLabels  int            // samples with voxel labels
-	VoxelClasses int            // with the background
+	VoxelClasses int            // with the background; 0 where no label map was read yet
 	Splits       map[string]int // samples of each split
 	Refused      []Refusal      // files that could not be used
 	Ignored      map[string]int // other files by extension
@@ -91,7 +91,10 @@ func (r *Report) String() string {
 		fmt.Fprintf(&b, "\nsubjects: %d, by %s", r.Subjects, r.SubjectsBy)
 	}
 	if r.VoxelLabels > 0 {
-		fmt.Fprintf(&b, "\nvoxel labels: %d samples, %d classes with the background", r.VoxelLabels, r.VoxelClasses)
+		fmt.Fprintf(&b, "\nvoxel labels: %d samples", r.VoxelLabels)
+		if r.VoxelClasses > 0 {
+			fmt.Fprintf(&b, ", %d classes with the background", r.VoxelClasses)
+		}
 	}
 	table("splits", r.Splits)
 	table("other files, left alone", r.Ignored)
@@ -127,7 +130,9 @@ func (c *collection) summarise(d *dataset) {
 	r := c.report
 	r.Samples, r.Channels, r.Size = len(d.items), d.channels, d.size
 	r.Classes, r.ClassCounts = d.classes, make([]int, len(d.classes))
-	r.VoxelClasses = d.voxelClasses
+	if r.HeaderOnly < len(d.items) {
+		r.VoxelClasses = d.voxelClasses
+	}
 	subjects := map[string]bool{}
 	frames, unplaced, notes := 0, 0, map[string][]string{}
 	for _, it := range d.items {

@@ -169,7 +169,7 @@ func (c *Config) Options() data.Options {
 		cache = -1
 	}
 	return data.Options{
-		Size: size, Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
+		Size: size, Dim: len(size), Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
 		Reorient: d.Reorient, Spacing: d.Spacing, Frame: d.Frame, FramesAsChannels: d.FramesAsChannels,
 		Stack: d.Stack, ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
 		Split:  &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Mixed: !d.Stratify, Seed: d.SplitSeed},

@@ -188,15 +188,22 @@ func readDataWith(c *console, conf *config.Config, o data.Options) (data.Dataset
 
 // adviseData adds to an error of reading which flag would help.
 func adviseData(err error, report *data.Report, conf *config.Config) error {
+	var differ *data.SizesError
 	switch {
 	case report == nil:
+	case errors.Is(err, data.ErrAxes):
+		return fmt.Errorf("%w\n--size H,W,D (or H,W) says which are wanted, with --skip-bad the others are left out", err)
 	case len(report.Refused) > 0 && !conf.Data.SkipBad:
 		missing := func(r data.Refusal) bool { return slices.Contains(conf.Data.Paths, r.Name) }
 		if !slices.ContainsFunc(report.Refused, missing) {
-			return fmt.Errorf("%w\nwith --skip-bad they are left out", err)
+			err = fmt.Errorf("%w\nwith --skip-bad they are left out", err)
 		}
-	case len(conf.Data.Size) == 0 && strings.Contains(err.Error(), "different sizes"):
-		return fmt.Errorf("%w\nwith --size H,W,D (or H,W) every sample is cropped or padded to that size, with --fit resize scaled", err)
+		if strings.Contains(err.Error(), "NaN or Inf") {
+			err = fmt.Errorf("%w\nwith --set data.zero_nonfinite=true voxels that are NaN or Inf are read as 0", err)
+		}
+	case errors.As(err, &differ):
+		size := strings.ReplaceAll(sizeText(config.SuggestSize(differ.Sizes)), "×", ",")
+		return fmt.Errorf("%w\nwith --size %s, say, every sample is cropped or padded to that size, with --fit resize too it is scaled", err, size)
 	}
 	return err
 }

@@ -248,10 +248,17 @@ func inspectFolder(path string) (*folderReport, error) {
 	o := data.Options{HeadersOnly: true, SkipBad: true, Frame: 1}
 	_, report, err := data.Open([]string{path}, o)
 	problem := ""
+	if errors.Is(err, data.ErrAxes) {
+		problem = strings.TrimPrefix(err.Error(), "data: ")
+		o.Dim = 3
+		_, report, err = data.Open([]string{path}, o)
+	}
 	var differ *data.SizesError
 	if errors.As(err, &differ) {
 		// Any size of theirs lets the rest be told.
-		problem = strings.TrimPrefix(err.Error(), "data: ")
+		if problem == "" {
+			problem = strings.TrimPrefix(err.Error(), "data: ")
+		}
 		o.Size = slices.Repeat([]int{1}, len(differ.Sizes[0]))
 		_, report, err = data.Open([]string{path}, o)
 	}
@@ -266,7 +273,10 @@ func inspectFolder(path string) (*folderReport, error) {
 	for i, c := range report.Classes {
 		r.Classes[c] = report.ClassCounts[i]
 	}
-	r.text = folderText(report, problem != "")
+	r.text = folderText(report, differ != nil)
+	if o.Dim != 0 {
+		r.text += fmt.Sprintf("%-12s %s\n", "problem", problem)
+	}
 	return r, nil
 }
 
