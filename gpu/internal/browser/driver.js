@@ -47,6 +47,10 @@ const isDeno = "Deno" in globalThis;
 // to 10 ms later: there the call is the wait, and it is made only when needed.
 const waitsInCall = isDeno;
 
+// Firefox looks whether work is done when something is submitted, and else only
+// every 100 ms: while that is waited for, nothing is submitted now and then.
+const looksLate = /\bFirefox\//.test(globalThis.navigator?.userAgent ?? "");
+
 // dialect is source as the runtime's compiler wants it: the standard asks for
 // the extension to be enabled, which Deno's compiler does not know yet. The
 // lines keep their numbers.
@@ -245,6 +249,21 @@ class Device {
     }
   }
 
+  // hastened is a promise of something that the device does, kept as soon as it
+  // is done.
+  async hastened(promise) {
+    if (looksLate) {
+      let waits = true;
+      const end = () => { waits = false; };
+      promise.then(end, end);
+      while (waits && this.failure === null) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        this.queue.submit([]);
+      }
+    }
+    return promise;
+  }
+
   // profile replays plan dispatch by dispatch and puts the seconds of each into
   // seconds: by timestamps, each dispatch in a pass of its own, where the device
   // has them, else by waiting for each. It returns whether it was timestamps.
@@ -264,7 +283,7 @@ class Device {
           pass(encoder, i);
           this.queue.submit([encoder.finish()]);
         });
-        const done = this.queue.onSubmittedWorkDone();
+        const done = this.hastened(this.queue.onSubmittedWorkDone());
         if (waitsInCall) seconds[i] = (performance.now() - start) / 1e3;
         await done;
         if (!waitsInCall) seconds[i] = (performance.now() - start) / 1e3;
@@ -305,13 +324,13 @@ class Device {
       return;
     }
     while (this.inFlight >= maxInFlight && this.failure === null) {
-      await new Promise((resolve) => { this.wantsRoom = resolve; });
+      await this.hastened(new Promise((resolve) => { this.wantsRoom = resolve; }));
       this.wantsRoom = null;
     }
   }
 
   async wait() {
-    await this.queue.onSubmittedWorkDone();
+    await this.hastened(this.queue.onSubmittedWorkDone());
     await this.scopes;
     if (waitsInCall) this.inFlight = 0;
     if (this.failure !== null) throw this.failure;
@@ -334,7 +353,7 @@ class Device {
     });
     if (thrown !== null) throw thrown;
     const mapped = this.staging.mapAsync(usage.mapRead, 0, size).then(() => null, (e) => this.failure ?? asFailure(e));
-    const refused = await failure, unmapped = await mapped;
+    const refused = await failure, unmapped = await this.hastened(mapped);
     if (refused !== null && unmapped === null) this.staging.unmap();
     if (refused !== null || unmapped !== null) throw refused ?? unmapped;
     await this.scopes;
