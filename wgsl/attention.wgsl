@@ -5,8 +5,8 @@
 // One workgroup of 64 invocations takes 64/SPLIT queries of one head and walks
 // over the keys, STEP at a time in workgroup memory. SPLIT invocations share a
 // query: each keeps PART fours of its q and o in registers, so that
-// 4·PART·SPLIT ≥ dim. SCALAR moves elements one by one where dim is no multiple
-// of four.
+// 4·PART·SPLIT ≥ dim. ELEMENT is vec4<f32>, or (SCALAR) f32 where dim is no
+// multiple of four.
 //
 // Twin: internal/ref/attention.go
 struct Params {
@@ -25,31 +25,8 @@ var<workgroup> tile_k: array<vec4<f32>, {{TILE}}>; // STEP × PART·SPLIT
 var<workgroup> tile_v: array<vec4<f32>, {{TILE}}>;
 var<workgroup> scores: array<f32, {{PRODUCTS}}>;     // STEP × 64, of each invocation's part
 
-// load reads the d-th four of the row at `at`, zero beyond the head.
-fn load(at: u32, d: u32) -> vec4<f32> {
-  if (d * 4u >= p.dim) { return vec4<f32>(); }
-  //#if SCALAR
-  let i = at + d * 4u;
-  let v = vec4<f32>(qkv[i], qkv[i + 1u], qkv[i + 2u], qkv[i + 3u]);
-  return select(vec4<f32>(), v, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.dim - d * 4u));
-  //#else
-  return qkv[at / 4u + d];
-  //#end
-}
-
-fn store(at: u32, d: u32, v: vec4<f32>) {
-  if (d * 4u >= p.dim) { return; }
-  //#if SCALAR
-  let i = at + d * 4u;
-  let n = p.dim - d * 4u;
-  o[i] = v.x;
-  if (n > 1u) { o[i + 1u] = v.y; }
-  if (n > 2u) { o[i + 2u] = v.z; }
-  if (n > 3u) { o[i + 3u] = v.w; }
-  //#else
-  o[at / 4u + d] = v;
-  //#end
-}
+//#include load FROM=qkv
+//#include store TO=o
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
@@ -61,7 +38,7 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
   let q = group.z * p.t * row + group.y * p.dim; // of token 0; k and v follow
   let mine = min(i, p.t - 1u);
   //#for C {{PART}}
-  let q{{C}} = load(q + mine * row, part * {{PART}}u + {{C}}u) * p.scale;
+  let q{{C}} = load_qkv(q + mine * row, part * {{PART}}u + {{C}}u) * p.scale;
   var o{{C}} = vec4<f32>();
   //#end
   var top = -3.0e38f;
@@ -70,8 +47,8 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
     workgroupBarrier();
     for (var at = index; at < {{TILE}}u; at += 64u) {
       let j = min(first + at / width, p.t - 1u);
-      tile_k[at] = load(q + across + j * row, at % width);
-      tile_v[at] = load(q + 2u * across + j * row, at % width);
+      tile_k[at] = load_qkv(q + across + j * row, at % width);
+      tile_v[at] = load_qkv(q + 2u * across + j * row, at % width);
     }
     workgroupBarrier();
     let keys = min({{STEP}}u, p.t - first);

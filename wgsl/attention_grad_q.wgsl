@@ -7,8 +7,8 @@
 // One workgroup of 64 invocations takes 64/SPLIT queries of one head and walks
 // over the keys, STEP at a time in workgroup memory. SPLIT invocations share
 // a query: each keeps PART fours of its vectors in registers, so that
-// 4·PART·SPLIT ≥ dim. SCALAR moves elements one by one where dim is no multiple
-// of four.
+// 4·PART·SPLIT ≥ dim. ELEMENT is vec4<f32>, or (SCALAR) f32 where dim is no
+// multiple of four.
 //
 // Twin: internal/ref/attention.go
 struct Params {
@@ -29,43 +29,9 @@ var<workgroup> tile_k: array<vec4<f32>, {{TILE}}>; // STEP × PART·SPLIT
 var<workgroup> tile_v: array<vec4<f32>, {{TILE}}>;
 var<workgroup> products: array<vec2<f32>, {{PRODUCTS}}>; // STEP × 64: parts of q·k and dout·v
 
-// load reads the d-th four of the row of qkv at `at`, zero beyond the head.
-fn load(at: u32, d: u32) -> vec4<f32> {
-  if (d * 4u >= p.dim) { return vec4<f32>(); }
-  //#if SCALAR
-  let i = at + d * 4u;
-  let v = vec4<f32>(qkv[i], qkv[i + 1u], qkv[i + 2u], qkv[i + 3u]);
-  return select(vec4<f32>(), v, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.dim - d * 4u));
-  //#else
-  return qkv[at / 4u + d];
-  //#end
-}
-
-// load_dout is load from dout.
-fn load_dout(at: u32, d: u32) -> vec4<f32> {
-  if (d * 4u >= p.dim) { return vec4<f32>(); }
-  //#if SCALAR
-  let i = at + d * 4u;
-  let v = vec4<f32>(dout[i], dout[i + 1u], dout[i + 2u], dout[i + 3u]);
-  return select(vec4<f32>(), v, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.dim - d * 4u));
-  //#else
-  return dout[at / 4u + d];
-  //#end
-}
-
-fn store(at: u32, d: u32, v: vec4<f32>) {
-  if (d * 4u >= p.dim) { return; }
-  //#if SCALAR
-  let i = at + d * 4u;
-  let n = p.dim - d * 4u;
-  dqkv[i] = v.x;
-  if (n > 1u) { dqkv[i + 1u] = v.y; }
-  if (n > 2u) { dqkv[i + 2u] = v.z; }
-  if (n > 3u) { dqkv[i + 3u] = v.w; }
-  //#else
-  dqkv[at / 4u + d] = v;
-  //#end
-}
+//#include load FROM=qkv
+//#include load FROM=dout
+//#include store TO=dqkv
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
@@ -79,7 +45,7 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
   let out = group.z * p.t * across + group.y * p.dim;
   let mine = min(i, p.t - 1u);
   //#for C {{PART}}
-  let q{{C}} = load(q + mine * row, part * {{PART}}u + {{C}}u) * p.scale;
+  let q{{C}} = load_qkv(q + mine * row, part * {{PART}}u + {{C}}u) * p.scale;
   let dout{{C}} = load_dout(out + mine * across, part * {{PART}}u + {{C}}u);
   var dq{{C}} = vec4<f32>();
   //#end
@@ -89,8 +55,8 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
     workgroupBarrier();
     for (var at = index; at < {{TILE}}u; at += 64u) {
       let j = min(first + at / width, p.t - 1u);
-      tile_k[at] = load(q + across + j * row, at % width);
-      tile_v[at] = load(q + 2u * across + j * row, at % width);
+      tile_k[at] = load_qkv(q + across + j * row, at % width);
+      tile_v[at] = load_qkv(q + 2u * across + j * row, at % width);
     }
     workgroupBarrier();
     let keys = min({{STEP}}u, p.t - first);

@@ -1,8 +1,6 @@
 // layernorm: y = (x − mean)·rstd·gamma + beta over rows of cols.
 // GROUP: one workgroup a row; else one invocation a row. T is f32, or vec4<f32>
-// where 4 divides cols. Saves mean and rstd for layernorm_grad. The variance is
-// the mean of squared differences from the mean, and both are corrected by what
-// rounding left of the mean difference.
+// where 4 divides cols. Saves mean and rstd for layernorm_grad.
 // Twin: internal/ref/layernorm.go
 struct Params {
   rows: u32,
@@ -18,32 +16,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> mean: array<f32>;
 @group(0) @binding(6) var<storage, read_write> rstd: array<f32>;
 
-fn sum(v: {{T}}) -> f32 {
-//#if VEC4
-  return (v.x + v.y) + (v.z + v.w);
-//#else
-  return v;
-//#end
-}
-
-//#if GROUP
-var<workgroup> part: array<vec2<f32>, 64>;
-
-// total is the sum of v over the workgroup.
-fn total(lane: u32, v: vec2<f32>) -> vec2<f32> {
-  part[lane] = v;
-  workgroupBarrier();
-  for (var s = 32u; s > 0u; s >>= 1u) {
-    if (lane < s) { part[lane] += part[lane + s]; }
-    workgroupBarrier();
-  }
-  let all = part[0];
-  workgroupBarrier();
-  return all;
-}
-//#else
-fn total(lane: u32, v: vec2<f32>) -> vec2<f32> { return v; }
-//#end
+//#include total
+//#include moments X=x
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -57,21 +31,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= p.rows) { return; }
   let n = p.cols / {{W}}u;
   let first = row * n;
-  let count = f32(p.cols);
-  var s = {{T}}(0.0);
-  for (var i = lane; i < n; i += {{LANES}}u) { s += x[first + i]; }
-  let m = total(lane, vec2<f32>(sum(s), 0.0)).x / count;
-  var d = {{T}}(0.0);
-  var q = {{T}}(0.0);
+  let m = moments(first, n, lane);
   for (var i = lane; i < n; i += {{LANES}}u) {
-    let v = x[first + i] - m;
-    d += v;
-    q += v * v;
-  }
-  let t = total(lane, vec2<f32>(sum(d), sum(q))) / count;
-  let r = 1.0 / sqrt(max(t.y - t.x * t.x, 0.0) + p.eps);
-  for (var i = lane; i < n; i += {{LANES}}u) {
-    let v = ((x[first + i] - m) - t.x) * r;
+    let v = normalise(x[first + i], m);
     if (p.affine == 0u) {
       y[first + i] = v;
     } else {
@@ -79,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
   }
   if (lane == 0u) {
-    mean[row] = m + t.x;
-    rstd[row] = r;
+    mean[row] = m.rough + m.rest;
+    rstd[row] = m.rstd;
   }
 }

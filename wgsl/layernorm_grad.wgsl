@@ -17,30 +17,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> rstd: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dx: array<{{T}}>;
 
-fn sum(v: {{T}}) -> f32 {
-//#if VEC4
-  return (v.x + v.y) + (v.z + v.w);
-//#else
-  return v;
-//#end
-}
-
-//#if GROUP
-var<workgroup> part: array<vec2<f32>, 64>;
-
-// total is the sum of v over the workgroup.
-fn total(lane: u32, v: vec2<f32>) -> vec2<f32> {
-  part[lane] = v;
-  workgroupBarrier();
-  for (var s = 32u; s > 0u; s >>= 1u) {
-    if (lane < s) { part[lane] += part[lane + s]; }
-    workgroupBarrier();
-  }
-  return part[0];
-}
-//#else
-fn total(lane: u32, v: vec2<f32>) -> vec2<f32> { return v; }
-//#end
+//#include total
 
 // grad is element i of g, at at in dy.
 fn grad(at: u32, i: u32) -> {{T}} {
@@ -69,7 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     a += g;
     b += g * ((x[first + i] - m) * r);
   }
-  let t = total(lane, vec2<f32>(sum(a), sum(b))) / f32(p.cols);
+  let t = total(lane, a, b) / f32(p.cols);
   for (var i = lane; i < n; i += {{LANES}}u) {
     let d = r * ((grad(first + i, i) - t.x) - ((x[first + i] - m) * r) * t.y);
     if (p.add == 0u) {

@@ -1,7 +1,8 @@
 // qknorm: layer norm over the head dim of every head's q and k in x (tokens, 3,
 // heads, head dim); v is copied. mean and rstd are (2, tokens, heads).
 // One invocation a head of a token's q, k or v; one workgroup 16 heads of 4
-// tokens, and of 4 more groups.y workgroups on, to the last. T is f32, or vec4<f32> where 4 divides the head dim.
+// tokens, and of 4 more groups.y workgroups on, to the last. T is f32, or
+// vec4<f32> where 4 divides the head dim.
 // Twin: internal/ref/qknorm.go
 struct Params {
   tokens: u32,
@@ -19,13 +20,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> mean: array<f32>;
 @group(0) @binding(8) var<storage, read_write> rstd: array<f32>;
 
-fn sum(v: {{T}}) -> f32 {
-//#if VEC4
-  return (v.x + v.y) + (v.z + v.w);
-//#else
-  return v;
-//#end
-}
+//#include total GROUP=0
+//#include moments X=x LANES=1
 
 @compute @workgroup_size(16, 4)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -38,21 +34,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       for (var i = 0u; i < n; i++) { y[first + i] = x[first + i]; }
       continue;
     }
-    let count = f32(p.width / p.heads);
-    var s = {{T}}(0.0);
-    for (var i = 0u; i < n; i++) { s += x[first + i]; }
-    let m = sum(s) / count;
-    var d = {{T}}(0.0);
-    var q = {{T}}(0.0);
+    let m = moments(first, n, 0u);
     for (var i = 0u; i < n; i++) {
-      let v = x[first + i] - m;
-      d += v;
-      q += v * v;
-    }
-    let shift = sum(d) / count;
-    let r = 1.0 / sqrt(max(sum(q) / count - shift * shift, 0.0) + p.eps);
-    for (var i = 0u; i < n; i++) {
-      let v = ((x[first + i] - m) - shift) * r;
+      let v = normalise(x[first + i], m);
       if (part == 0u) {
         y[first + i] = v * q_gamma[i] + q_beta[i];
       } else {
@@ -60,7 +44,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       }
     }
     let row = (part * p.tokens + token) * p.heads + id.x;
-    mean[row] = m + shift;
-    rstd[row] = r;
+    mean[row] = m.rough + m.rest;
+    rstd[row] = m.rstd;
   }
 }

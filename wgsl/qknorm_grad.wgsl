@@ -1,7 +1,8 @@
 // qknorm_grad: gradient of qknorm in x, the formula of layernorm_grad over each
 // head's q and k; that of v is copied.
 // One invocation a head of a token's q, k or v; one workgroup 16 heads of 4
-// tokens, and of 4 more groups.y workgroups on, to the last. T is f32, or vec4<f32> where 4 divides the head dim.
+// tokens, and of 4 more groups.y workgroups on, to the last. T is f32, or
+// vec4<f32> where 4 divides the head dim.
 // Twin: internal/ref/qknorm.go
 struct Params {
   tokens: u32,
@@ -17,13 +18,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> rstd: array<f32>;
 @group(0) @binding(7) var<storage, read_write> dx: array<{{T}}>;
 
-fn sum(v: {{T}}) -> f32 {
-//#if VEC4
-  return (v.x + v.y) + (v.z + v.w);
-//#else
-  return v;
-//#end
-}
+//#include total GROUP=0
 
 // gain is element i of the gain of q or of k.
 fn gain(part: u32, i: u32) -> {{T}} {
@@ -52,11 +47,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       a += g;
       b += g * ((x[first + i] - m) * r);
     }
-    let mean_g = sum(a) / f32(p.width / p.heads);
-    let mean_gx = sum(b) / f32(p.width / p.heads);
+    let t = total(0u, a, b) / f32(n * {{W}}u); // means of g and of g·x̂
     for (var i = 0u; i < n; i++) {
       let g = dy[first + i] * gain(part, i);
-      dx[first + i] = r * ((g - mean_g) - ((x[first + i] - m) * r) * mean_gx);
+      dx[first + i] = r * ((g - t.x) - ((x[first + i] - m) * r) * t.y);
     }
   }
 }

@@ -16,7 +16,7 @@ const mostRepeats = 256
 //	//#end
 //
 // COUNT times, with 0, 1, … for {{NAME}}; COUNT is a number or a {{DEFINED}}
-// one. Loops nest; they hold no //#if. The repetitions stand in the first line
+// one. Loops nest; they hold no other directive. The repetitions stand in the first line
 // of the body, without comments, so that the lines keep the file's numbers.
 //
 // Registers need it: an array in a loop is kept in memory by some compilers.
@@ -82,7 +82,7 @@ func unroll(file string, lines []string, first int, d Defines) (statements []str
 			break
 		}
 		if strings.HasPrefix(line, "//#") {
-			return fail("//#for holds %s: put the condition around it", line)
+			return fail("//#for holds %s: write that outside of it", line)
 		}
 		line, _, _ = strings.Cut(line, "//")
 		if line = strings.TrimSpace(line); line != "" {

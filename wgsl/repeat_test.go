@@ -39,9 +39,10 @@ func TestRepeatRefuses(t *testing.T) {
 		"//#for I x\n//#end":                     `"x" is not a count from 0 to 256`,
 		"//#for I 257\n//#end":                   `"257" is not a count from 0 to 256`,
 		"//#for I -1\n//#end":                    `"-1" is not a count from 0 to 256`,
-		"//#for I 2\n//#if A\nb\n//#end\n//#end": "x.wgsl:1: //#for holds //#if A: put the condition around it",
+		"//#for I 2\n//#if A\nb\n//#end\n//#end": "x.wgsl:1: //#for holds //#if A: write that outside of it",
+		"//#for I 2\n//#include A\n//#end":       "x.wgsl:1: //#for holds //#include A: write that outside of it",
 	} {
-		_, err := specialise("x.wgsl", text, Defines{"A": "1"})
+		_, err := specialise(shader(text), "x.wgsl", Defines{"A": "1"})
 		require.ErrorContains(t, err, want, text)
 	}
 }

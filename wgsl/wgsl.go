@@ -10,20 +10,26 @@
 //	//#else               when NAME is defined and not "0"
 //	//#end
 //	//#for NAME COUNT     repeats the lines up to //#end, {{NAME}} being 0, 1, …
+//	//#include NAME X=v   adds shared/NAME.wgsl, {{X}} being v in it
 //
 // A name that has no definition and a definition that no line uses are
 // errors, so that a typing error cannot select the wrong kernel.
+//
+// A specialised text keeps the lines of its file. What it includes, functions
+// and variables, follows behind the last, where WGSL lets it stand as well;
+// Place leads from a line of a compiler's message to the file it came from.
 package wgsl
 
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-//go:embed *.wgsl
+//go:embed *.wgsl shared/*.wgsl
 var files embed.FS
 
 // Defines maps the names of a kernel's textual parameters to their text.
@@ -36,74 +42,101 @@ func isName(s string) bool {
 }
 
 // Source returns the text of file (such as "matmul.wgsl") specialised by d.
-func Source(file string, d Defines) (string, error) {
-	text, err := files.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("wgsl: no shader %s", file)
-	}
-	return specialise(file, string(text), d)
-}
+func Source(file string, d Defines) (string, error) { return specialise(files, file, d) }
 
-// Files lists the shaders.
+// Files lists the kernels' files.
 func Files() []string {
-	entries, err := files.ReadDir(".")
+	names, err := fs.Glob(files, "*.wgsl")
 	if err != nil {
-		panic(err) // an embedded folder can always be listed
-	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
+		panic(err) // the pattern is a good one
 	}
 	return names
 }
 
-func specialise(file, text string, d Defines) (string, error) {
-	used := map[string]bool{}
-	lookup := func(line int, name string) (string, error) {
-		v, ok := d[name]
-		if !ok {
-			return "", fmt.Errorf("wgsl: %s:%d: %s is not defined", file, line+1, name)
-		}
-		used[name] = true
-		return v, nil
+// specialise returns file with what it includes.
+func specialise(files fs.FS, file string, d Defines) (string, error) {
+	text, err := fs.ReadFile(files, file)
+	if err != nil {
+		return "", fmt.Errorf("wgsl: no shader %s", file)
 	}
-	var out strings.Builder
-	type branch struct{ outer, taken, second bool } // taken: the condition held; second: past //#else
-	var open []branch
-	keep := true
-	repeated, err := repeat(file, text, d)
+	out, includes, err := expand(file, string(text), d)
 	if err != nil {
 		return "", err
 	}
+	all := string(text)
+	for _, i := range includes {
+		shared, added, err := i.expand(files, d)
+		if err != nil {
+			return "", err
+		}
+		out += fileMark + i.path() + "\n" + added
+		all += shared
+	}
+	for name := range d {
+		if !uses(all, name) {
+			return "", fmt.Errorf("wgsl: %s does not use %s", file, name)
+		}
+	}
+	return out, nil
+}
+
+// uses reports whether text has a place for name, in a branch that is off too.
+func uses(text, name string) bool {
+	return strings.Contains(text, "{{"+name+"}}") || strings.Contains(text, "//#if "+name+"\n")
+}
+
+// expand specialises the text of one file and lists what is to be included.
+func expand(file, text string, d Defines) (string, []include, error) {
+	fail := func(line int, format string, args ...any) (string, []include, error) {
+		return "", nil, fmt.Errorf("wgsl: %s:%d: %s", file, line+1, fmt.Sprintf(format, args...))
+	}
+	repeated, err := repeat(file, text, d)
+	if err != nil {
+		return "", nil, err
+	}
+	var out strings.Builder
+	var includes []include
+	type branch struct{ outer, taken, second bool } // taken: the condition held; second: past //#else
+	var open []branch
+	keep := true
 	for i, line := range strings.Split(repeated, "\n") {
 		directive, name, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch {
 		case directive == "//#if":
 			if name = strings.TrimSpace(name); name == "" {
-				return "", fmt.Errorf("wgsl: %s:%d: //#if without a name", file, i+1)
+				return fail(i, "//#if without a name")
 			}
-			v, err := lookup(i, name)
-			if err != nil {
-				return "", err
+			v, ok := d[name]
+			if !ok {
+				return fail(i, "%s is not defined", name)
 			}
 			open = append(open, branch{outer: keep, taken: v != "0"})
 			keep = keep && v != "0"
 			line = ""
 		case directive == "//#else", directive == "//#end":
 			if len(open) == 0 {
-				return "", fmt.Errorf("wgsl: %s:%d: %s without //#if", file, i+1, directive)
+				return fail(i, "%s without //#if", directive)
 			}
 			b := &open[len(open)-1]
 			if directive == "//#end" {
 				keep, open = b.outer, open[:len(open)-1]
 			} else if b.second {
-				return "", fmt.Errorf("wgsl: %s:%d: second //#else of one //#if", file, i+1)
+				return fail(i, "second //#else of one //#if")
 			} else {
 				keep, b.second = b.outer && !b.taken, true
 			}
 			line = ""
+		case directive == "//#include":
+			include, err := readInclude(file, i+1, line)
+			if err != nil {
+				return "", nil, err
+			}
+			if keep {
+				includes = append(includes, include)
+			}
+			line = ""
 		case strings.HasPrefix(directive, "//#"):
-			return "", fmt.Errorf("wgsl: %s:%d: %s is not //#if, //#else or //#end", file, i+1, directive)
+			return fail(i, "%s is not //#if, //#else, //#end, //#for or //#include", directive)
 		}
 		if !keep {
 			line = "" // an empty line keeps the compiler's line numbers those of the file
@@ -116,11 +149,11 @@ func specialise(file, text string, d Defines) (string, error) {
 			}
 			name, after, closed := strings.Cut(rest, "}}")
 			if !closed || !isName(name) {
-				return "", fmt.Errorf("wgsl: %s:%d: {{%s is not a {{NAME}} of capitals, digits and _", file, i+1, rest)
+				return fail(i, "{{%s is not a {{NAME}} of capitals, digits and _", rest)
 			}
-			v, err := lookup(i, name)
-			if err != nil {
-				return "", err
+			v, ok := d[name]
+			if !ok {
+				return fail(i, "%s is not defined", name)
 			}
 			out.WriteString(v)
 			line = after
@@ -128,15 +161,9 @@ func specialise(file, text string, d Defines) (string, error) {
 		out.WriteByte('\n')
 	}
 	if len(open) > 0 {
-		return "", fmt.Errorf("wgsl: %s: //#if without //#end", file)
+		return "", nil, fmt.Errorf("wgsl: %s: //#if without //#end", file)
 	}
-	for name := range d {
-		// A name may stand in a branch that is off: it counts as used where the file has it at all.
-		if !used[name] && !strings.Contains(text, "{{"+name+"}}") {
-			return "", fmt.Errorf("wgsl: %s does not use %s", file, name)
-		}
-	}
-	return out.String(), nil
+	return out.String(), includes, nil
 }
 
 // Field is one scalar of a shader's Params.

@@ -6,14 +6,20 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 )
 
+// shader is a folder with the kernel x.wgsl.
+func shader(text string) fstest.MapFS {
+	return fstest.MapFS{"x.wgsl": &fstest.MapFile{Data: []byte(text)}}
+}
+
 // lines is the specialised text without the trailing empty line.
 func lines(t *testing.T, text string, d Defines) []string {
 	t.Helper()
-	got, err := specialise("x.wgsl", text, d)
+	got, err := specialise(shader(text), "x.wgsl", d)
 	require.NoError(t, err)
 	return strings.Split(strings.TrimSuffix(got, "\n"), "\n")
 }
@@ -85,12 +91,12 @@ func TestSpecialiseRefuses(t *testing.T) {
 		{"open at the end", "//#if A", Defines{"A": "1"}, "wgsl: x.wgsl: //#if without //#end"},
 		{"two elses", "//#if A\n//#else\n//#else\n//#end", Defines{"A": "1"}, "wgsl: x.wgsl:3: second //#else of one //#if"},
 		{"if without a name", "//#if\n//#end", Defines{}, "wgsl: x.wgsl:1: //#if without a name"},
-		{"unknown directive", "//#elif A", nil, "wgsl: x.wgsl:1: //#elif is not //#if, //#else or //#end"},
+		{"unknown directive", "//#elif A", nil, "wgsl: x.wgsl:1: //#elif is not //#if, //#else, //#end, //#for or //#include"},
 		{"lower-case name", "{{tile}}", nil, "wgsl: x.wgsl:1: {{tile}} is not a {{NAME}} of capitals, digits and _"},
 		{"open brace pair", "{{TILE", nil, "wgsl: x.wgsl:1: {{TILE is not a {{NAME}} of capitals, digits and _"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := specialise("x.wgsl", c.text, c.d)
+			_, err := specialise(shader(c.text), "x.wgsl", c.d)
 			require.EqualError(t, err, c.want)
 		})
 	}
@@ -104,7 +110,7 @@ func TestSource(t *testing.T) {
 	require.Contains(t, text, "fn main")
 }
 
-const shader = `// copy: dst = scale · src.
+const copyText = `// copy: dst = scale · src.
 struct Params {
   n: u32, // elements
   scale: f32,
@@ -117,7 +123,7 @@ fn main() {}
 `
 
 func TestReflect(t *testing.T) {
-	l, err := Reflect(shader)
+	l, err := Reflect(copyText)
 	require.NoError(t, err)
 	require.Equal(t, Layout{
 		Params:    []Field{{"n", false}, {"scale", true}},
@@ -145,8 +151,8 @@ func TestReflectRefuses(t *testing.T) {
 		{"two entry points", "fn main() {}", "fn main() {}\n@compute @workgroup_size(1)\nfn other() {}", "2 entry points"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			require.Contains(t, shader, c.old)
-			_, err := Reflect(strings.Replace(shader, c.old, c.new, 1))
+			require.Contains(t, copyText, c.old)
+			_, err := Reflect(strings.Replace(copyText, c.old, c.new, 1))
 			require.ErrorContains(t, err, c.want)
 		})
 	}
@@ -157,50 +163,75 @@ var (
 	twinRE      = regexp.MustCompile(`(?m)^// Twin: (internal/ref/\w+\.go)`)
 	valueRE     = regexp.MustCompile(`\{\{([A-Z0-9_]+)\}\}`)
 	conditionRE = regexp.MustCompile(`(?m)^\s*//#if (\w+)`)
+	includeRE   = regexp.MustCompile(`(?m)^//#include (\w+)`)
 	commentRE   = regexp.MustCompile(`//[^\n]*`)
 )
 
 // TestFiles holds every shader to the form that the package describes: a
 // header that names the kernel and its twin, directives in pairs, and nothing
-// outside the dialect that all compilers share.
+// outside the dialect that all compilers share. What is shared is shared by
+// two kernels at least.
 func TestFiles(t *testing.T) {
-	require.NotEmpty(t, Files())
-	onDisk, err := filepath.Glob("*.wgsl")
+	kernels, err := filepath.Glob("*.wgsl")
 	require.NoError(t, err)
-	require.ElementsMatch(t, onDisk, Files())
-	for _, name := range Files() {
-		t.Run(name, func(t *testing.T) {
-			data, err := os.ReadFile(name)
-			require.NoError(t, err)
-			text := string(data)
-
-			header := headerRE.FindStringSubmatch(text)
-			require.NotNil(t, header, "the first line must be `// %s: what it computes`", strings.TrimSuffix(name, ".wgsl"))
-			require.Equal(t, strings.TrimSuffix(name, ".wgsl"), header[1])
-
+	require.NotEmpty(t, kernels)
+	require.ElementsMatch(t, kernels, Files())
+	included := map[string]map[string]bool{}
+	for _, path := range kernels {
+		t.Run(path, func(t *testing.T) {
+			text := readShader(t, path)
 			twin := twinRE.FindStringSubmatch(text)
 			require.NotNil(t, twin, "no `// Twin: internal/ref/….go`")
 			require.FileExists(t, filepath.Join("..", filepath.FromSlash(twin[1])))
-
-			code := commentRE.ReplaceAllString(text, "")
-			for _, word := range []string{"override ", "ptr<storage"} {
-				require.NotContains(t, code, word)
-			}
-
-			// The directives pair, whatever is on. The layouts of the variants in
-			// use are read where they are registered.
-			for _, value := range []string{"1", "0"} {
-				d := Defines{}
-				for _, m := range valueRE.FindAllStringSubmatch(text, -1) {
-					d[m[1]] = "1"
+			for _, m := range includeRE.FindAllStringSubmatch(text, -1) {
+				if included[m[1]] == nil {
+					included[m[1]] = map[string]bool{}
 				}
-				for _, m := range conditionRE.FindAllStringSubmatch(text, -1) {
-					d[m[1]] = value
-				}
-				source, err := specialise(name, text, d)
-				require.NoError(t, err)
-				require.Equal(t, strings.Count(text, "\n")+1, strings.Count(source, "\n"))
+				included[m[1]][path] = true
 			}
 		})
 	}
+	shared, err := filepath.Glob("shared/*.wgsl")
+	require.NoError(t, err)
+	for _, path := range shared {
+		t.Run(path, func(t *testing.T) {
+			text := readShader(t, path)
+			require.NotContains(t, text, "@group", "bindings are the kernel's")
+			require.NotContains(t, text, "@compute", "the entry point is the kernel's")
+			users := included[strings.TrimSuffix(filepath.Base(path), ".wgsl")]
+			require.GreaterOrEqual(t, len(users), 2, "included by %v", users)
+		})
+	}
+}
+
+// readShader reads a file and requires what holds for kernels and shared files.
+func readShader(t *testing.T, path string) string {
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	text := string(data)
+	name := strings.TrimSuffix(filepath.Base(path), ".wgsl")
+	header := headerRE.FindStringSubmatch(text)
+	require.NotNil(t, header, "the first line must be `// %s: what it computes`", name)
+	require.Equal(t, name, header[1])
+
+	code := commentRE.ReplaceAllString(text, "")
+	for _, word := range []string{"override ", "ptr<storage"} {
+		require.NotContains(t, code, word)
+	}
+
+	// The directives pair, whatever is on. The layouts of the variants in use
+	// are read where they are registered.
+	for _, value := range []string{"1", "0"} {
+		d := Defines{}
+		for _, m := range valueRE.FindAllStringSubmatch(text, -1) {
+			d[m[1]] = "1"
+		}
+		for _, m := range conditionRE.FindAllStringSubmatch(text, -1) {
+			d[m[1]] = value
+		}
+		source, _, err := expand(path, text, d)
+		require.NoError(t, err)
+		require.Equal(t, strings.Count(text, "\n")+1, strings.Count(source, "\n"))
+	}
+	return text
 }
