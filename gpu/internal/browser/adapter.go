@@ -155,7 +155,8 @@ func Open(info driver.Info) (*Device, error) {
 			return nil, fmt.Errorf("it offers %d %s and %d are needed: use a newer browser or graphics driver", got, n.name, n.least)
 		}
 	}
-	d := &Device{token: newToken(), info: a.info, groups: map[string]*group{}, live: map[*buffer]struct{}{}}
+	d := &Device{token: newToken(), info: a.info, live: map[*buffer]struct{}{}}
+	d.groups = driver.NewGroups(d.drop)
 	if err := call(d.token, func() { glueOpen(d.token, a.request) }); err != nil {
 		delete(waiting, d.token)
 		return nil, err

@@ -11,12 +11,6 @@ import (
 	"wgjepa/gpu/internal/driver"
 )
 
-// uniformSize is the size of a program's Params as bound: uniform structs are
-// multiples of 16 bytes.
-func uniformSize(p *driver.Program) uint32 {
-	return max(16, uint32(4*len(p.Layout.Params)+15)/16*16)
-}
-
 // Compile makes the pipelines of programs, all side by side.
 func (d *Device) Compile(programs []*driver.Program) error {
 	if err := d.ready(); err != nil {
@@ -42,7 +36,7 @@ func (d *Device) Compile(programs []*driver.Program) error {
 				kinds.WriteByte('r')
 			}
 		}
-		glueProgram(d.token, uint32(p.ID), p.Name, p.Source, kinds.String(), uniformSize(p))
+		glueProgram(d.token, uint32(p.ID), p.Name, p.Source, kinds.String(), uint32(p.UniformSize()))
 	}
 	if len(todo) == 0 {
 		return nil
@@ -61,8 +55,7 @@ func (d *Device) Compile(programs []*driver.Program) error {
 	return d.ready()
 }
 
-// explain says which kernel failed and shows the line. Specialisation keeps
-// line numbers, so the line is the file's.
+// explain says which kernel failed and shows the line.
 func explain(programs map[int]*driver.Program, refused compileError) error {
 	var r struct {
 		ID       int
@@ -80,13 +73,9 @@ func explain(programs map[int]*driver.Program, refused compileError) error {
 		if m.Type != "error" {
 			continue
 		}
-		lines := strings.Split(p.Source, "\n")
-		if m.Line < 1 || m.Line > len(lines) {
-			return fmt.Errorf("kernel %s: %s: %s", p.Name, p.File, diagnosis(m.Text))
-		}
-		return fmt.Errorf("kernel %s: %s:%d:%d: %s\n\t%s", p.Name, p.File, m.Line, m.Column, diagnosis(m.Text), strings.TrimSpace(lines[m.Line-1]))
+		return p.Refused(m.Line, m.Column, diagnosis(m.Text))
 	}
-	return fmt.Errorf("kernel %s: %s: %s", p.Name, p.File, r.Error)
+	return p.Refused(0, 0, r.Error)
 }
 
 // diagnosis is the compiler's message without the drawing of the source that

@@ -52,10 +52,9 @@ type Device struct {
 	ids       numbers // of buffers in driver.js
 
 	compiled    []bool // by Program.ID
-	groups      map[string]*group
+	groups      *driver.Groups[uint32]
 	groupIDs    numbers
 	uniformSize int
-	key         []byte   // scratch of group
 	words       []uint32 // scratch of group
 	plan        []uint32
 	params      []byte
@@ -83,14 +82,11 @@ func (n *numbers) give(id uint32) { n.free = append(n.free, id) }
 type buffer struct {
 	d        *Device
 	id       uint32
-	serial   uint64 // never used again, as id is
+	bound    *driver.Bound[uint32]
 	label    string
 	size     uint64
-	groups   map[*group]struct{} // bind groups that name the buffer
 	released bool
 }
-
-var lastSerial uint64
 
 // Release drops the memory; WebGPU frees it when submitted work that uses it is
 // done. A second call does nothing.
@@ -98,9 +94,7 @@ func (b *buffer) Release() {
 	if b.released {
 		return
 	}
-	for g := range b.groups {
-		b.d.drop(g)
-	}
+	b.d.groups.Forget(b.bound)
 	b.released = true
 	b.d.allocated -= b.size
 	delete(b.d.live, b)
@@ -133,8 +127,7 @@ func (d *Device) NewBuffer(label string, _ bool, n int) (driver.Buffer, error) {
 	if err := d.ready(); err != nil {
 		return nil, err
 	}
-	lastSerial++
-	b := &buffer{d: d, id: d.ids.take(), serial: lastSerial, label: label, size: 4 * uint64(n), groups: map[*group]struct{}{}}
+	b := &buffer{d: d, id: d.ids.take(), bound: d.groups.Buffer(), label: label, size: 4 * uint64(n)}
 	var err error
 	if b.size >= awaited {
 		err = call(d.token, func() { glueBuffer(d.token, b.id, label, float64(b.size)) })
@@ -279,7 +272,7 @@ func (d *Device) Close() {
 	for b := range d.live {
 		b.Release()
 	}
-	d.dropAll()
+	d.groups.Clear()
 	glueClose(d.token)
 	delete(waiting, d.token)
 	d.closed = true

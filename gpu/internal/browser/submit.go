@@ -3,101 +3,54 @@
 package browser
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 	"unsafe"
 
 	"wgjepa/gpu/internal/driver"
 )
 
-// maxGroups bounds the cache of bind groups.
-const maxGroups = 1 << 14
-
-// group is a cached bind group: id is its number in driver.js.
-type group struct {
-	id      uint32
-	key     string
-	buffers []*buffer
-}
-
-// group returns the bind group of op, made on the first call. The key is exact:
-// program, then serial number, offset and length of each buffer.
-func (d *Device) group(program *driver.Program, args []driver.Arg) (*group, error) {
-	key := binary.LittleEndian.AppendUint32(d.key[:0], uint32(program.ID))
+// group returns the number in driver.js of the bind group of op, which is made
+// on the first call.
+func (d *Device) group(program *driver.Program, args []driver.Arg) (uint32, error) {
+	d.groups.Begin(program)
 	for i := range args {
 		a := &args[i]
 		b, err := d.own(a.Buffer, a.Off, a.Len)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		key = binary.LittleEndian.AppendUint64(key, b.serial)
-		key = binary.LittleEndian.AppendUint32(key, uint32(a.Off))
-		key = binary.LittleEndian.AppendUint32(key, uint32(a.Len))
+		d.groups.Add(b.bound, a.Off, a.Len)
 	}
-	d.key = key
-	if g, ok := d.groups[string(key)]; ok {
-		return g, nil
+	if id, ok := d.groups.Find(); ok {
+		return id, nil
 	}
-	if len(d.groups) >= maxGroups {
-		d.dropAll()
-	}
-	g := &group{id: d.groupIDs.take(), key: string(key)}
 	d.words = d.words[:0]
 	for _, a := range args {
-		b := a.Buffer.(*buffer)
-		g.buffers = append(g.buffers, b)
-		d.words = append(d.words, b.id, uint32(a.Off), uint32(a.Len))
+		d.words = append(d.words, a.Buffer.(*buffer).id, uint32(a.Off), uint32(a.Len))
 	}
-	if err := failed(glueGroup(d.token, g.id, uint32(program.ID), unsafe.Pointer(unsafe.SliceData(d.words)), uint32(len(d.words)))); err != nil {
-		d.groupIDs.give(g.id)
-		return nil, err
+	id := d.groupIDs.take()
+	if err := failed(glueGroup(d.token, id, uint32(program.ID), unsafe.Pointer(unsafe.SliceData(d.words)), uint32(len(d.words)))); err != nil {
+		d.groupIDs.give(id)
+		return 0, err
 	}
-	d.groups[g.key] = g
-	for _, b := range g.buffers {
-		b.groups[g] = struct{}{}
-	}
-	return g, nil
+	d.groups.Keep(id)
+	return id, nil
 }
 
-func (d *Device) drop(g *group) {
-	delete(d.groups, g.key)
-	for _, b := range g.buffers {
-		delete(b.groups, g)
-	}
-	glueDrop(d.token, g.id)
-	d.groupIDs.give(g.id)
-}
-
-func (d *Device) dropAll() {
-	for _, g := range d.groups {
-		d.drop(g)
-	}
+func (d *Device) drop(group uint32) {
+	glueDrop(d.token, group)
+	d.groupIDs.give(group)
 }
 
 // pack lays the parameters of all of the plan's dispatches out for the uniform
 // buffer, each at a multiple of the device's alignment, and makes the buffer
 // large enough.
 func (d *Device) pack(p *driver.Plan) error {
-	d.params = d.params[:0]
-	for i := range p.Ops {
-		op := &p.Ops[i]
-		end := len(d.params) + d.stride(op.Program)
-		for j, v := range p.Params[op.Params[0]:op.Params[1]] {
-			bits := uint32(v)
-			if op.Program.Layout.Params[j].Float {
-				bits = math.Float32bits(float32(v))
-			}
-			d.params = binary.LittleEndian.AppendUint32(d.params, bits)
-		}
-		for len(d.params) < end {
-			d.params = append(d.params, 0)
-		}
-	}
+	d.params = p.Pack(d.params[:0], d.info.Limits.UniformAlignment)
 	if len(d.params) <= d.uniformSize {
 		return nil
 	}
-	d.dropAll() // they bind the buffer that is outgrown
+	d.groups.Clear() // they bind the buffer that is outgrown
 	want := 1 << 16
 	for want < len(d.params) {
 		want *= 2
@@ -109,28 +62,9 @@ func (d *Device) pack(p *driver.Plan) error {
 	return nil
 }
 
-// stride is the space that a program's parameters take in the uniform buffer.
-func (d *Device) stride(p *driver.Program) int {
-	align := max(16, d.info.Limits.UniformAlignment)
-	return (int(uniformSize(p)) + align - 1) / align * align
-}
-
 // check refuses a plan that does not fit its programs.
 func (d *Device) check(p *driver.Plan) error {
-	for i := range p.Ops {
-		op := &p.Ops[i]
-		id := op.Program.ID
-		if id >= len(d.compiled) || !d.compiled[id] {
-			return fmt.Errorf("kernel %s was not compiled", op.Program.Name)
-		}
-		if args := op.Args[1] - op.Args[0]; args != len(op.Program.Layout.Bindings) {
-			return fmt.Errorf("kernel %s takes %d buffers, not %d", op.Program.Name, len(op.Program.Layout.Bindings), args)
-		}
-		if params := op.Params[1] - op.Params[0]; params != len(op.Program.Layout.Params) {
-			return fmt.Errorf("kernel %s takes %d parameters, not %d", op.Program.Name, len(op.Program.Layout.Params), params)
-		}
-	}
-	return nil
+	return p.Check(func(program *driver.Program) bool { return program.ID < len(d.compiled) && d.compiled[program.ID] })
 }
 
 // Submit hands the plan to driver.js, which replays it at once and does not
@@ -165,12 +99,12 @@ func (d *Device) lower(p *driver.Plan) error {
 	at := 0
 	for i := range p.Ops {
 		op := &p.Ops[i]
-		g, err := d.group(op.Program, p.Args[op.Args[0]:op.Args[1]])
+		group, err := d.group(op.Program, p.Args[op.Args[0]:op.Args[1]])
 		if err != nil {
 			return fmt.Errorf("%s: %w", op.Program.Name, err)
 		}
-		d.plan = append(d.plan, uint32(op.Program.ID), g.id, uint32(at), op.Groups[0], op.Groups[1], op.Groups[2])
-		at += d.stride(op.Program)
+		d.plan = append(d.plan, uint32(op.Program.ID), group, uint32(at), op.Groups[0], op.Groups[1], op.Groups[2])
+		at += op.Program.Stride(d.info.Limits.UniformAlignment)
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func Open(info driver.Info) (*Device, error) {
 	if info.Index < 0 || info.Index >= len(list) || list[info.Index].info.Name != info.Name {
 		return nil, errors.New("the adapter is not in the list of this machine's adapters")
 	}
-	d := &Device{info: list[info.Index].info, groups: map[string]*group{}, live: map[*buffer]struct{}{}}
+	d := &Device{info: list[info.Index].info, groups: driver.NewGroups((*libGroup).Release), live: map[*buffer]struct{}{}}
 	device, err := request(list[info.Index].raw, d.lose)
 	if err != nil {
 		return nil, fmt.Errorf("%s does not open: %w", info.Name, err)

@@ -133,7 +133,7 @@ func newPipeline(d *libDevice, p *driver.Program) (*libPipeline, *libLayout, err
 	defer module.Release()
 	entries := []lib.BindGroupLayoutEntry{{
 		Binding: 0, Visibility: lib.ShaderStageCompute,
-		Buffer: lib.BufferBindingLayout{Type: lib.BufferBindingTypeUniform, HasDynamicOffset: true, MinBindingSize: uniformSize(p)},
+		Buffer: lib.BufferBindingLayout{Type: lib.BufferBindingTypeUniform, HasDynamicOffset: true, MinBindingSize: uint64(p.UniformSize())},
 	}}
 	for i, b := range p.Layout.Bindings {
 		kind := lib.BufferBindingTypeReadOnlyStorage

@@ -132,7 +132,7 @@ func newPipeline(d *libDevice, p *driver.Program) (*libPipeline, *libLayout, err
 	defer module.Release()
 	entries := []lib.BindGroupLayoutEntry{{
 		Binding: 0, Visibility: lib.ShaderStage_Compute,
-		Buffer: lib.BufferBindingLayout{Type: lib.BufferBindingType_Uniform, HasDynamicOffset: true, MinBindingSize: uniformSize(p)},
+		Buffer: lib.BufferBindingLayout{Type: lib.BufferBindingType_Uniform, HasDynamicOffset: true, MinBindingSize: uint64(p.UniformSize())},
 	}}
 	for i, b := range p.Layout.Bindings {
 		kind := lib.BufferBindingType_ReadOnlyStorage

@@ -17,15 +17,8 @@ import (
 )
 
 type pipeline struct {
-	raw     *libPipeline
-	layout  *libLayout
-	uniform uint64 // bytes of Params as bound
-}
-
-// uniformSize is the size of a program's Params as bound: uniform structs are
-// multiples of 16 bytes.
-func uniformSize(p *driver.Program) uint64 {
-	return uint64(4*len(p.Layout.Params)+15) / 16 * 16
+	raw    *libPipeline
+	layout *libLayout
 }
 
 // Compile makes the pipelines of programs, several at a time.
@@ -86,7 +79,7 @@ func (d *Device) build(p *driver.Program) error {
 	if err != nil {
 		return d.explain(p, err)
 	}
-	d.pipelines[p.ID] = pipeline{raw, layout, uniformSize(p)}
+	d.pipelines[p.ID] = pipeline{raw, layout}
 	return nil
 }
 
@@ -94,22 +87,17 @@ func (d *Device) build(p *driver.Program) error {
 // the module's name.
 var placeRE = regexp.MustCompile(`(?:wgsl|[\w-]*):(\d+):(\d+)`)
 
-// explain says which kernel failed and shows the line. Specialisation keeps
-// line numbers, so the line is the file's.
+// explain says which kernel failed and shows the line.
 func (d *Device) explain(p *driver.Program, err error) error {
 	if lost := d.fatal(err); d.lost.Load() != nil {
 		return lost
 	}
-	at := p.File
-	shown := ""
+	var line, column int
 	if m := placeRE.FindStringSubmatch(err.Error()); m != nil {
-		lines := strings.Split(p.Source, "\n")
-		if n, _ := strconv.Atoi(m[1]); n >= 1 && n <= len(lines) {
-			at = fmt.Sprintf("%s:%d:%s", p.File, n, m[2])
-			shown = "\n\t" + strings.TrimSpace(lines[n-1])
-		}
+		line, _ = strconv.Atoi(m[1])
+		column, _ = strconv.Atoi(m[2])
 	}
-	return fmt.Errorf("kernel %s: %s: %s%s", p.Name, at, diagnosis(err), shown)
+	return p.Refused(line, column, diagnosis(err))
 }
 
 var noiseRE = regexp.MustCompile("[│┌═╭╰]|^note: label = |^Shader '.*' parsing error")

@@ -30,17 +30,15 @@ type Device struct {
 	closed bool
 	lost   atomic.Pointer[string] // why; the library tells it on any thread
 
-	serial    uint64 // of the last buffer
 	allocated uint64
 	live      map[*buffer]struct{}
 	pending   uint64 // bytes written since the last submit
 
 	pipelines   []pipeline // by Program.ID
-	groups      map[string]*group
+	groups      *driver.Groups[*libGroup]
 	uniform     *libBuffer
 	uniformSize uint64
 	params      []byte // the uniform buffer's content
-	key         []byte // scratch of group
 	slots       []slot // scratch of group
 	offset      [1]uint32
 	inFlight    [maxInFlight]uint64 // submissions, a ring
@@ -52,12 +50,11 @@ type Device struct {
 }
 
 type buffer struct {
-	d      *Device
-	raw    *libBuffer
-	serial uint64
-	label  string
-	size   uint64
-	groups map[*group]struct{} // bind groups that name the buffer
+	d     *Device
+	raw   *libBuffer
+	bound *driver.Bound[*libGroup]
+	label string
+	size  uint64
 }
 
 // Release drops the memory; the library frees it when submitted work that uses
@@ -66,9 +63,7 @@ func (b *buffer) Release() {
 	if b.raw == nil {
 		return
 	}
-	for g := range b.groups {
-		b.d.drop(g)
-	}
+	b.d.groups.Forget(b.bound)
 	b.raw.Release()
 	b.raw = nil
 	b.d.allocated -= b.size
@@ -152,9 +147,8 @@ func (d *Device) NewBuffer(label string, _ bool, n int) (driver.Buffer, error) {
 	if err != nil {
 		return nil, d.fault(err)
 	}
-	d.serial++
 	d.allocated += size
-	b := &buffer{d: d, raw: raw, serial: d.serial, label: label, size: size, groups: map[*group]struct{}{}}
+	b := &buffer{d: d, raw: raw, bound: d.groups.Buffer(), label: label, size: size}
 	d.live[b] = struct{}{}
 	return b, nil
 }
@@ -344,7 +338,7 @@ func (d *Device) Close() {
 	for b := range d.live {
 		b.Release()
 	}
-	d.dropAll()
+	d.groups.Clear()
 	for _, p := range d.pipelines {
 		if p.raw != nil {
 			p.raw.Release()

@@ -3,9 +3,7 @@
 package wgpu
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 
 	"wgjepa/gpu/internal/driver"
 )
@@ -18,16 +16,7 @@ const (
 	// maxInFlight is how many submissions the host may be ahead of the device;
 	// without a bound a loop that never reads would pile up memory.
 	maxInFlight = 16
-	// maxGroups bounds the cache of bind groups.
-	maxGroups = 1 << 14
 )
-
-// group is a cached bind group.
-type group struct {
-	raw     *libGroup
-	key     string
-	buffers []*buffer
-}
 
 // slot is one binding of a bind group.
 type slot struct {
@@ -35,87 +24,39 @@ type slot struct {
 	offset, size uint64
 }
 
-// group returns the bind group of op, made on the first call. The key is exact:
-// program, then serial number, offset and length of each buffer.
-func (d *Device) group(program *driver.Program, args []driver.Arg) (*group, error) {
-	key := binary.LittleEndian.AppendUint64(d.key[:0], uint64(program.ID))
+// group returns the bind group of op, made on the first call.
+func (d *Device) group(program *driver.Program, args []driver.Arg) (*libGroup, error) {
+	d.groups.Begin(program)
 	for i := range args {
 		a := &args[i]
 		b, err := d.own(a.Buffer, a.Off, a.Len)
 		if err != nil {
 			return nil, err
 		}
-		key = binary.LittleEndian.AppendUint64(key, b.serial)
-		key = binary.LittleEndian.AppendUint64(key, uint64(a.Off))
-		key = binary.LittleEndian.AppendUint64(key, uint64(a.Len))
+		d.groups.Add(b.bound, a.Off, a.Len)
 	}
-	d.key = key
-	if g, ok := d.groups[string(key)]; ok {
+	if g, ok := d.groups.Find(); ok {
 		return g, nil
 	}
-	if len(d.groups) >= maxGroups {
-		d.dropAll()
-	}
 	p := &d.pipelines[program.ID]
-	g := &group{key: string(key)}
-	d.slots = append(d.slots[:0], slot{d.uniform, 0, p.uniform})
+	d.slots = append(d.slots[:0], slot{d.uniform, 0, uint64(program.UniformSize())})
 	for _, a := range args {
-		b := a.Buffer.(*buffer)
-		g.buffers = append(g.buffers, b)
-		d.slots = append(d.slots, slot{b.raw, 4 * uint64(a.Off), 4 * uint64(a.Len)})
+		d.slots = append(d.slots, slot{a.Buffer.(*buffer).raw, 4 * uint64(a.Off), 4 * uint64(a.Len)})
 	}
-	raw, err := newGroup(d.device, program.Name, p.layout, d.slots)
+	g, err := newGroup(d.device, program.Name, p.layout, d.slots)
 	if err != nil {
 		return nil, d.fatal(err)
 	}
-	g.raw = raw
-	d.groups[g.key] = g
-	for _, b := range g.buffers {
-		b.groups[g] = struct{}{}
-	}
+	d.groups.Keep(g)
 	return g, nil
-}
-
-func (d *Device) drop(g *group) {
-	delete(d.groups, g.key)
-	for _, b := range g.buffers {
-		delete(b.groups, g)
-	}
-	g.raw.Release()
-}
-
-func (d *Device) dropAll() {
-	for _, g := range d.groups {
-		d.drop(g)
-	}
-}
-
-// stride is the space that n parameters take in the uniform buffer.
-func (d *Device) stride(n int) int {
-	align := max(16, d.info.Limits.UniformAlignment)
-	return (4*n + align - 1) / align * align
 }
 
 // pack writes the parameters of all of the plan's dispatches to the uniform
 // buffer, each at a multiple of the device's alignment.
 func (d *Device) pack(p *driver.Plan) error {
-	d.params = d.params[:0]
-	for i := range p.Ops {
-		op := &p.Ops[i]
-		end := len(d.params) + d.stride(len(op.Program.Layout.Params))
-		for j, v := range p.Params[op.Params[0]:op.Params[1]] {
-			bits := uint32(v)
-			if op.Program.Layout.Params[j].Float {
-				bits = math.Float32bits(float32(v))
-			}
-			d.params = binary.LittleEndian.AppendUint32(d.params, bits)
-		}
-		for len(d.params) < end {
-			d.params = append(d.params, 0)
-		}
-	}
+	d.params = p.Pack(d.params[:0], d.info.Limits.UniformAlignment)
 	if size := uint64(len(d.params)); d.uniformSize < size {
-		d.dropAll() // they bind the buffer that is outgrown
+		d.groups.Clear() // they bind the buffer that is outgrown
 		if d.uniform != nil {
 			d.uniform.Release()
 			d.uniform, d.uniformSize = nil, 0
@@ -132,20 +73,9 @@ func (d *Device) pack(p *driver.Plan) error {
 
 // check refuses a plan that the library would choke on.
 func (d *Device) check(p *driver.Plan) error {
-	for i := range p.Ops {
-		op := &p.Ops[i]
-		id := op.Program.ID
-		if id >= len(d.pipelines) || d.pipelines[id].raw == nil {
-			return fmt.Errorf("kernel %s was not compiled", op.Program.Name)
-		}
-		if args := op.Args[1] - op.Args[0]; args != len(op.Program.Layout.Bindings) {
-			return fmt.Errorf("kernel %s takes %d buffers, not %d", op.Program.Name, len(op.Program.Layout.Bindings), args)
-		}
-		if params := op.Params[1] - op.Params[0]; params != len(op.Program.Layout.Params) {
-			return fmt.Errorf("kernel %s takes %d parameters, not %d", op.Program.Name, len(op.Program.Layout.Params), params)
-		}
-	}
-	return nil
+	return p.Check(func(program *driver.Program) bool {
+		return program.ID < len(d.pipelines) && d.pipelines[program.ID].raw != nil
+	})
 }
 
 // Submit replays the plan and does not wait: one write of parameters, then one
@@ -205,9 +135,9 @@ func (d *Device) record(pass *libPass, p *driver.Plan, first, end, at int) (int,
 			last = id
 		}
 		d.offset[0] = uint32(at)
-		pass.SetBindGroup(0, g.raw, d.offset[:])
+		pass.SetBindGroup(0, g, d.offset[:])
 		pass.DispatchWorkgroups(op.Groups[0], op.Groups[1], op.Groups[2])
-		at += d.stride(len(op.Program.Layout.Params))
+		at += op.Program.Stride(d.info.Limits.UniformAlignment)
 	}
 	return at, nil
 }
