@@ -338,7 +338,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
     //#end
   }
   // The epilogue is a loop that picks sums: written out for each of them it
-  // would be most of the kernel, and picked from an array slow to compile.
+  // would be most of the kernel, and picked from an array, or by branches, slow
+  // to compile.
   let at_c = batch_c(z);
   let at_vector = p.offset_vector + z * p.m;
   for (var q = 0u; q < {{COLS}}u; q++) {
@@ -349,14 +350,14 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
       var t{{G}} = vec4<f32>();
       //#for I {{GROUP}}
       //#for Q {{COLS}}
-      if (i == {{I}}u && q == {{Q}}u) { t{{G}} = s{{G}}_{{I}}_{{Q}}; }
+      t{{G}} = select(t{{G}}, s{{G}}_{{I}}_{{Q}}, (i == {{I}}u) & (q == {{Q}}u));
       //#end
       //#end
       //#end
       for (var g = 0u; g < 4u; g++) {
         var sums = t0;
         //#for G 4
-        if (g == {{G}}u) { sums = t{{G}}; }
+        sums = select(sums, t{{G}}, g == {{G}}u);
         //#end
         finish(at_c, row + g * {{ROW_G}}u + i * {{ROW_I}}u, at, sums, biases, at_vector);
       }
