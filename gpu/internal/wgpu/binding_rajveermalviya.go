@@ -3,8 +3,6 @@
 package wgpu
 
 import (
-	"slices"
-
 	lib "github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"wgjepa/gpu/internal/driver"
@@ -14,188 +12,82 @@ const binding = "github.com/rajveermalviya/go-webgpu v0.17.1 (wgpu-native v0.17)
 
 type (
 	libAdapter  = lib.Adapter
+	libInfo     = lib.AdapterProperties
+	libLimits   = lib.Limits
+	libFeature  = lib.FeatureName
 	libDevice   = lib.Device
 	libQueue    = lib.Queue
 	libBuffer   = lib.Buffer
+	libUsage    = lib.BufferUsage
+	libModule   = lib.ShaderModule
 	libPipeline = lib.ComputePipeline
 	libLayout   = lib.BindGroupLayout
 	libGroup    = lib.BindGroup
 	libEncoder  = lib.CommandEncoder
 	libPass     = lib.ComputePassEncoder
 	libCommands = lib.CommandBuffer
+
+	libBufferDescriptor         = lib.BufferDescriptor
+	libLayoutDescriptor         = lib.BindGroupLayoutDescriptor
+	libLayoutEntry              = lib.BindGroupLayoutEntry
+	libBufferLayout             = lib.BufferBindingLayout
+	libPipelineLayoutDescriptor = lib.PipelineLayoutDescriptor
+	libPipelineDescriptor       = lib.ComputePipelineDescriptor
+	libStage                    = lib.ProgrammableStageDescriptor
+	libGroupDescriptor          = lib.BindGroupDescriptor
+	libGroupEntry               = lib.BindGroupEntry
+
+	libDeviceDescriptor = lib.DeviceDescriptor
+	libRequiredLimits   = lib.RequiredLimits
+	libModuleDescriptor = lib.ShaderModuleDescriptor
+	libModuleText       = lib.ShaderModuleWGSLDescriptor
 )
 
 const (
 	usageStorage = lib.BufferUsage_Storage | lib.BufferUsage_CopySrc | lib.BufferUsage_CopyDst
 	usageUniform = lib.BufferUsage_Uniform | lib.BufferUsage_CopyDst
 	usageStaging = lib.BufferUsage_MapRead | lib.BufferUsage_CopyDst
+
+	stageCompute = lib.ShaderStage_Compute
+	boundUniform = lib.BufferBindingType_Uniform
+	boundRead    = lib.BufferBindingType_ReadOnlyStorage
+	boundWrite   = lib.BufferBindingType_Storage
 )
+
+var backendNames = map[lib.BackendType]string{
+	lib.BackendType_Vulkan:   "Vulkan",
+	lib.BackendType_Metal:    "Metal",
+	lib.BackendType_D3D12:    "D3D12",
+	lib.BackendType_OpenGL:   "GL",
+	lib.BackendType_OpenGLES: "GL",
+}
+
+var kinds = map[lib.AdapterType]driver.Kind{
+	lib.AdapterType_DiscreteGPU:   driver.Discrete,
+	lib.AdapterType_IntegratedGPU: driver.Integrated,
+	lib.AdapterType_CPU:           driver.Software,
+}
 
 // backends are Vulkan, Metal and D3D12. GL is left out: this version aborts the
 // process where it finds no EGL.
 var backends = []lib.InstanceBackend{lib.InstanceBackend_Primary}
+
+// features that kernels may ask for, by the names of the WebGPU specification.
+// Adapters have f16 and subgroups too, but this version's WGSL does not.
+var features = map[libFeature]string{
+	lib.FeatureName_TimestampQuery: "timestamp-query",
+}
 
 func enumerate(b lib.InstanceBackend) []*libAdapter {
 	lib.SetLogLevel(lib.LogLevel_Off)
 	return lib.CreateInstance(&lib.InstanceDescriptor{Backends: b}).EnumerateAdapters(nil)
 }
 
-// features that kernels may ask for, by the names of the WebGPU specification.
-// Adapters have f16 and subgroups too, but this version's WGSL does not.
-var features = map[lib.FeatureName]string{
-	lib.FeatureName_TimestampQuery: "timestamp-query",
+func named(i libInfo) driver.Info {
+	return driver.Info{Name: i.Name, Vendor: vendor(i.VendorId, i.VendorName), Driver: i.DriverDescription}
 }
 
-func describe(a *libAdapter) driver.Info {
-	info, limits := a.GetProperties(), a.GetLimits().Limits
-	d := driver.Info{
-		Name: info.Name, Vendor: vendor(info.VendorId, info.VendorName), Driver: info.DriverDescription,
-		Limits: driver.Limits{
-			BufferSize:       limits.MaxBufferSize,
-			BindingSize:      limits.MaxStorageBufferBindingSize,
-			StorageBuffers:   int(limits.MaxStorageBuffersPerShaderStage),
-			WorkgroupMemory:  int(limits.MaxComputeWorkgroupStorageSize),
-			Invocations:      int(limits.MaxComputeInvocationsPerWorkgroup),
-			Workgroups:       int(limits.MaxComputeWorkgroupsPerDimension),
-			StorageAlignment: int(limits.MinStorageBufferOffsetAlignment),
-			UniformAlignment: int(limits.MinUniformBufferOffsetAlignment),
-		},
-	}
-	switch info.BackendType {
-	case lib.BackendType_Vulkan:
-		d.Backend = "Vulkan"
-	case lib.BackendType_Metal:
-		d.Backend = "Metal"
-	case lib.BackendType_D3D12:
-		d.Backend = "D3D12"
-	case lib.BackendType_OpenGL, lib.BackendType_OpenGLES:
-		d.Backend = "GL"
-	default:
-		d.Backend = info.BackendType.String()
-	}
-	switch info.AdapterType {
-	case lib.AdapterType_DiscreteGPU:
-		d.Kind = driver.Discrete
-	case lib.AdapterType_IntegratedGPU:
-		d.Kind = driver.Integrated
-	case lib.AdapterType_CPU:
-		d.Kind = driver.Software
-	default:
-		d.Kind = driver.Unknown
-	}
-	for _, f := range a.EnumerateFeatures() {
-		if name, ok := features[f]; ok && !slices.Contains(d.Features, name) {
-			d.Features = append(d.Features, name)
-		}
-	}
-	return d
-}
-
-// request opens a device. The binding's callback for a lost device keeps a
-// pointer to memory that the garbage collector may have freed by then, so it
-// is not used: a loss shows as an error of the next call.
-func request(a *libAdapter, _ func(string)) (*libDevice, error) {
-	limits := lib.DefaultLimits()
-	own := a.GetLimits().Limits
-	limits.MaxBufferSize = own.MaxBufferSize
-	limits.MaxStorageBufferBindingSize = own.MaxStorageBufferBindingSize
-	limits.MaxStorageBuffersPerShaderStage = own.MaxStorageBuffersPerShaderStage
-	limits.MaxComputeWorkgroupStorageSize = own.MaxComputeWorkgroupStorageSize
-	limits.MaxComputeInvocationsPerWorkgroup = own.MaxComputeInvocationsPerWorkgroup
-	limits.MaxComputeWorkgroupSizeX = own.MaxComputeWorkgroupSizeX
-	limits.MaxComputeWorkgroupSizeY = own.MaxComputeWorkgroupSizeY
-	limits.MaxComputeWorkgroupSizeZ = own.MaxComputeWorkgroupSizeZ
-	limits.MaxComputeWorkgroupsPerDimension = own.MaxComputeWorkgroupsPerDimension
-	limits.MinStorageBufferOffsetAlignment = own.MinStorageBufferOffsetAlignment
-	limits.MinUniformBufferOffsetAlignment = own.MinUniformBufferOffsetAlignment
-	var want []lib.FeatureName
-	for _, f := range a.EnumerateFeatures() {
-		if _, ok := features[f]; ok {
-			want = append(want, f)
-		}
-	}
-	return a.RequestDevice(&lib.DeviceDescriptor{
-		RequiredFeatures: want,
-		RequiredLimits:   &lib.RequiredLimits{Limits: limits},
-	})
-}
-
-func newBuffer(d *libDevice, label string, size uint64, usage lib.BufferUsage) (*libBuffer, error) {
-	return d.CreateBuffer(&lib.BufferDescriptor{Label: label, Size: size, Usage: usage})
-}
-
-func newPipeline(d *libDevice, p *driver.Program) (*libPipeline, *libLayout, error) {
-	module, err := d.CreateShaderModule(&lib.ShaderModuleDescriptor{Label: p.Name, WGSLDescriptor: &lib.ShaderModuleWGSLDescriptor{Code: p.Source}})
-	if err != nil {
-		return nil, nil, err
-	}
-	defer module.Release()
-	entries := []lib.BindGroupLayoutEntry{{
-		Binding: 0, Visibility: lib.ShaderStage_Compute,
-		Buffer: lib.BufferBindingLayout{Type: lib.BufferBindingType_Uniform, HasDynamicOffset: true, MinBindingSize: uint64(p.UniformSize())},
-	}}
-	for i, b := range p.Layout.Bindings {
-		kind := lib.BufferBindingType_ReadOnlyStorage
-		if b.Write {
-			kind = lib.BufferBindingType_Storage
-		}
-		entries = append(entries, lib.BindGroupLayoutEntry{
-			Binding: uint32(i + 1), Visibility: lib.ShaderStage_Compute,
-			Buffer: lib.BufferBindingLayout{Type: kind},
-		})
-	}
-	group, err := d.CreateBindGroupLayout(&lib.BindGroupLayoutDescriptor{Label: p.Name, Entries: entries})
-	if err != nil {
-		return nil, nil, err
-	}
-	layout, err := d.CreatePipelineLayout(&lib.PipelineLayoutDescriptor{Label: p.Name, BindGroupLayouts: []*lib.BindGroupLayout{group}})
-	if err != nil {
-		group.Release()
-		return nil, nil, err
-	}
-	defer layout.Release()
-	pipeline, err := d.CreateComputePipeline(&lib.ComputePipelineDescriptor{
-		Label: p.Name, Layout: layout,
-		Compute: lib.ProgrammableStageDescriptor{Module: module, EntryPoint: "main"},
-	})
-	if err != nil {
-		group.Release()
-		return nil, nil, err
-	}
-	return pipeline, group, nil
-}
-
-func newGroup(d *libDevice, label string, layout *libLayout, slots []slot) (*libGroup, error) {
-	entries := make([]lib.BindGroupEntry, len(slots))
-	for i, s := range slots {
-		entries[i] = lib.BindGroupEntry{Binding: uint32(i), Buffer: s.buffer, Offset: s.offset, Size: s.size}
-	}
-	return d.CreateBindGroup(&lib.BindGroupDescriptor{Label: label, Layout: layout, Entries: entries})
-}
-
-func newEncoder(d *libDevice) (*libEncoder, error) { return d.CreateCommandEncoder(nil) }
-
-func beginPass(e *libEncoder) *libPass { return e.BeginComputePass(nil) }
-
-func endPass(p *libPass) error { return p.End() }
-
-func finish(e *libEncoder) (*libCommands, error) { return e.Finish(nil) }
-
-func copyBuffer(e *libEncoder, src *libBuffer, off uint64, dst *libBuffer, size uint64) error {
-	return e.CopyBufferToBuffer(src, off, dst, 0, size)
-}
-
-func writeBuffer(q *libQueue, b *libBuffer, off uint64, data []byte) error {
-	return q.WriteBuffer(b, off, data)
-}
-
-// submit returns the number by which waitFor knows the submission.
-func submit(q *libQueue, c *libCommands) uint64 { return uint64(q.Submit(c)) }
-
-// flush submits what was written and waits for it.
-func flush(d *libDevice, q *libQueue) {
-	q.Submit()
-	wait(d)
-}
-
-func unmap(b *libBuffer) error { return b.Unmap() }
+var (
+	tell          = (*libAdapter).GetProperties
+	defaultLimits = lib.DefaultLimits
+)

@@ -253,7 +253,7 @@ func (d *Device) readChunk(b *libBuffer, at, size uint64, take func([]byte)) err
 		return d.fatal(err)
 	}
 	defer e.Release()
-	if err := copyBuffer(e, b, at, d.staging, size); err != nil {
+	if err := copyBuffer(e, b, at, d.staging, 0, size); err != nil {
 		return d.fatal(err)
 	}
 	if err := d.submit(e); err != nil {

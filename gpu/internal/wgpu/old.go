@@ -24,6 +24,38 @@ import (
 	"wgjepa/gpu/internal/driver"
 )
 
+var (
+	featuresOf = (*libAdapter).EnumerateFeatures
+
+	createBuffer         = (*libDevice).CreateBuffer
+	createLayout         = (*libDevice).CreateBindGroupLayout
+	createPipelineLayout = (*libDevice).CreatePipelineLayout
+	createPipeline       = (*libDevice).CreateComputePipeline
+	createGroup          = (*libDevice).CreateBindGroup
+	createEncoder        = (*libDevice).CreateCommandEncoder
+	finishEncoder        = (*libEncoder).Finish
+	endPass              = (*libPass).End
+	writeBuffer          = (*libQueue).WriteBuffer
+	copyBuffer           = (*libEncoder).CopyBufferToBuffer
+	unmap                = (*libBuffer).Unmap
+)
+
+func limitsOf(a *libAdapter) libLimits { return a.GetLimits().Limits }
+
+// request opens a device. The bindings' callback for a lost device keeps a
+// pointer to memory that the garbage collector may have freed by then, so it
+// is not used: a loss shows as an error of the next call.
+func request(a *libAdapter, _ func(string)) (*libDevice, error) {
+	return a.RequestDevice(&libDeviceDescriptor{
+		RequiredFeatures: usable(a),
+		RequiredLimits:   &libRequiredLimits{Limits: *wanted(a)},
+	})
+}
+
+func newModule(d *libDevice, p *driver.Program) (*libModule, error) {
+	return d.CreateShaderModule(&libModuleDescriptor{Label: p.Name, WGSLDescriptor: &libModuleText{Code: p.Source}})
+}
+
 // wait returns when the queue is empty. It asks again and again, for these
 // versions wait at most 5 s and then take unfinished work for done.
 func wait(d *libDevice) {
