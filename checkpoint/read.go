@@ -134,11 +134,11 @@ func (f *File) Verify() error {
 // error wraps [fs.ErrNotExist]. A file that may not be read is an error, not a
 // reason to go back to an older one.
 func Latest(path string) (f *File, note string, err error) {
-	f, err = openVerified(path)
+	f, err = OpenVerified(path)
 	if err == nil || errors.Is(err, fs.ErrPermission) {
 		return f, "", err
 	}
-	f, errPrevious := openVerified(path + PreviousSuffix)
+	f, errPrevious := OpenVerified(path + PreviousSuffix)
 	switch {
 	case errPrevious == nil:
 		return f, fmt.Sprintf("%v; using the one before it, %s", err, f.path), nil
@@ -148,7 +148,8 @@ func Latest(path string) (f *File, note string, err error) {
 	return nil, "", fmt.Errorf("%w; and the one before it: %w", err, errPrevious)
 }
 
-func openVerified(path string) (*File, error) {
+// OpenVerified opens path and holds it to its checksum, to the last byte.
+func OpenVerified(path string) (*File, error) {
 	f, err := Open(path)
 	if err != nil {
 		return nil, err

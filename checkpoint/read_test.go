@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"wgjepa/internal/testdata"
 )
 
 // raw builds a file from a header text and data bytes.
@@ -25,24 +27,11 @@ func raw(header string, data []byte) []byte {
 
 func open(b []byte) (*File, error) { return NewReader(bytes.NewReader(b), int64(len(b))) }
 
-// golden returns the path of a file of the reference's golden data.
-func golden(t testing.TB, name string) string {
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "golden")
-	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("golden data absent: %v (set JEPA_TEST_GOLDEN)", err)
-	}
-	return path
-}
-
 func TestGoldenFilesOpen(t *testing.T) {
-	golden(t, "probes.safetensors")
-	paths, err := filepath.Glob(filepath.Join(filepath.Dir(golden(t, "probes.safetensors")), "*.safetensors"))
+	testdata.Golden.Find(t, "probes.safetensors")
+	paths, err := filepath.Glob(filepath.Join(filepath.Dir(testdata.Golden.Find(t, "probes.safetensors")), "*.safetensors"))
 	require.NoError(t, err)
-	more, err := filepath.Glob(golden(t, "weights") + "/*.safetensors")
+	more, err := filepath.Glob(testdata.Golden.Find(t, "weights") + "/*.safetensors")
 	require.NoError(t, err)
 	require.NotEmpty(t, more)
 	for _, path := range append(paths, more...) {
@@ -78,7 +67,7 @@ func TestGoldenFilesOpen(t *testing.T) {
 }
 
 func TestGoldenNamesShapesValues(t *testing.T) {
-	f, err := Open(golden(t, "step3d.safetensors"))
+	f, err := Open(testdata.Golden.Find(t, "step3d.safetensors"))
 	require.NoError(t, err)
 	defer f.Close()
 	require.True(t, json.Valid([]byte(f.Metadata()["config"])))
@@ -96,7 +85,7 @@ func TestGoldenNamesShapesValues(t *testing.T) {
 	}
 
 	// The loss as the reference printed it beside the file.
-	text, err := os.ReadFile(golden(t, "step3d.json"))
+	text, err := os.ReadFile(testdata.Golden.Find(t, "step3d.json"))
 	require.NoError(t, err)
 	var printed struct{ Loss float64 }
 	require.NoError(t, json.Unmarshal(text, &printed))
@@ -104,7 +93,7 @@ func TestGoldenNamesShapesValues(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []float64{printed.Loss}, loss)
 
-	p, err := Open(golden(t, "probes.safetensors"))
+	p, err := Open(testdata.Golden.Find(t, "probes.safetensors"))
 	require.NoError(t, err)
 	defer p.Close()
 	proba, shape, err := p.Float64s("logistic.proba")

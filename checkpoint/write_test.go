@@ -156,7 +156,7 @@ func number(n int) []Entry { return []Entry{{"n", []int{1}, []int64{int64(n)}}} 
 
 // read returns the number in the verified file at path.
 func read(t *testing.T, path string) int {
-	f, err := openVerified(path)
+	f, err := OpenVerified(path)
 	require.NoError(t, err)
 	defer f.Close()
 	v, _, err := f.Ints("n")
@@ -267,8 +267,8 @@ func (d failing) step(what string, do func() error) error {
 }
 
 func (d failing) check() {
-	_, err := openVerified(d.path)
-	_, errPrevious := openVerified(d.path + PreviousSuffix)
+	_, err := OpenVerified(d.path)
+	_, errPrevious := OpenVerified(d.path + PreviousSuffix)
 	require.True(d.t, err == nil || errPrevious == nil, "after %v: %v; %v", *d.log, err, errPrevious)
 }
 

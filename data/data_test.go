@@ -25,19 +25,8 @@ import (
 	"wgjepa/data/phantom"
 	"wgjepa/data/transform"
 	"wgjepa/data/volume"
+	"wgjepa/internal/testdata"
 )
-
-func shared(t testing.TB, part string) string {
-	dir := os.Getenv("JEPA_TEST_DATA")
-	if dir == "" {
-		dir = "../../shared/data"
-	}
-	dir = filepath.Join(dir, part)
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no shared test data: %v (set JEPA_TEST_DATA)", err)
-	}
-	return dir
-}
 
 // nii is a small volume file whose values depend on its seed.
 func nii(size [3]int, seed float32) []byte {
@@ -135,7 +124,7 @@ func samples(t testing.TB, d Dataset) [][]float32 {
 // TestHippocampus reads the real set as the published protocol does: cropped or padded
 // to 32×48×32, the last 60 for testing.
 func TestHippocampus(t *testing.T) {
-	dir := shared(t, "hippocampus")
+	dir := testdata.Data.Find(t, "hippocampus")
 	opt := Options{Size: []int{32, 48, 32}, Split: &SplitPlan{Test: 60, ByOrder: true}}
 	d, r, err := Open([]string{dir}, opt)
 	require.NoError(t, err)
@@ -203,7 +192,7 @@ func TestHippocampus(t *testing.T) {
 
 // TestMedMNIST reads the official sets: 2-D, 3-D, and 64³ within a small memory.
 func TestMedMNIST(t *testing.T) {
-	dir := shared(t, ".")
+	dir := testdata.Data.Find(t, ".")
 	var want struct {
 		Npz map[string]map[string]struct {
 			Shape []int
@@ -555,7 +544,7 @@ func TestArrays(t *testing.T) {
 
 // TestHostile: whatever is pointed at, a clear error or a data set, within 64 MiB.
 func TestHostile(t *testing.T) {
-	dir := shared(t, "hostile")
+	dir := testdata.Data.Find(t, "hostile")
 	n := 0
 	for _, sub := range []string{"nifti", "npy"} {
 		files, err := os.ReadDir(filepath.Join(dir, sub))
@@ -583,7 +572,7 @@ func TestHostile(t *testing.T) {
 
 // TestOrientations: 48 files of one volume in all axis orders have six sizes and one content.
 func TestOrientations(t *testing.T) {
-	dir := shared(t, "nifti/orientations")
+	dir := testdata.Data.Find(t, "nifti/orientations")
 	d, r, err := Open([]string{dir}, Options{Size: []int{70, 70, 70}, Normalize: NormalizeNone})
 	require.NoError(t, err)
 	assert.Equal(t, 48, d.Len())

@@ -15,11 +15,12 @@ import (
 
 	"wgjepa/data/transform"
 	"wgjepa/data/volume"
+	"wgjepa/internal/testdata"
 )
 
 // TestReorient: one volume stored in 48 orientations becomes one array.
 func TestReorient(t *testing.T) {
-	dir := shared(t, "nifti/orientations")
+	dir := testdata.Data.Find(t, "nifti/orientations")
 	d, r, err := Open([]string{dir}, Options{Reorient: true, Normalize: NormalizeNone})
 	require.NoError(t, err)
 	require.Equal(t, 48, d.Len())
@@ -103,7 +104,7 @@ func TestSpacing(t *testing.T) {
 
 // TestFrames: of a 4-D file a volume is chosen, or all are channels.
 func TestFrames(t *testing.T) {
-	p := filepath.Join(shared(t, "nifti/nibabel"), "example4d.nii.gz")
+	p := filepath.Join(testdata.Data.Find(t, "nifti/nibabel"), "example4d.nii.gz")
 	_, _, err := Open([]string{p}, Options{})
 	assert.ErrorContains(t, err, "4-D file of 2 volumes")
 	both, r, err := Open([]string{p}, Options{FramesAsChannels: true, Normalize: NormalizeNone})

@@ -12,6 +12,7 @@ import (
 	"wgjepa/checkpoint"
 	pretrained "wgjepa/checkpoint/weights"
 	"wgjepa/gpu"
+	"wgjepa/internal/testdata"
 	"wgjepa/maskgen"
 )
 
@@ -51,7 +52,7 @@ func nidlCheckpoint(t *testing.T, f *checkpoint.File, c *Config) *pretrained.Wei
 // TestContinuesNIDL: a run that begins with a checkpoint of nidl continues as nidl's own run did:
 // the same losses, update after update, and the same weights in the end.
 func TestContinuesNIDL(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(golden(t), "fit_*.safetensors"))
+	files, err := filepath.Glob(filepath.Join(testdata.Golden.Find(t, ""), "fit_*.safetensors"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	devices(t, func(t *testing.T, d *gpu.Device) {

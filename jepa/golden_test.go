@@ -13,21 +13,9 @@ import (
 
 	"wgjepa/checkpoint"
 	"wgjepa/gpu"
+	"wgjepa/internal/testdata"
 	"wgjepa/maskgen"
 )
-
-// golden returns the folder of the reference's results, or skips.
-func golden(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = "../../shared/golden"
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("the reference's golden data are not at %s (JEPA_TEST_GOLDEN sets another folder)", dir)
-	}
-	return dir
-}
 
 // devices runs f on the twins and on the first GPU interface.
 func devices(t *testing.T, f func(*testing.T, *gpu.Device)) {
@@ -48,7 +36,7 @@ func devices(t *testing.T, f func(*testing.T, *gpu.Device)) {
 }
 
 func TestGoldenCases(t *testing.T) {
-	dir := golden(t)
+	dir := testdata.Golden.Find(t, "")
 	var files []string
 	for _, pattern := range []string{"step*.safetensors", "fit_*.safetensors"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -79,7 +67,7 @@ func TestGoldenCases(t *testing.T) {
 
 // TestVerifyRefuses changes what a good case says of itself: never a panic.
 func TestVerifyRefuses(t *testing.T) {
-	dir := golden(t)
+	dir := testdata.Golden.Find(t, "")
 	open := func(t *testing.T, name string, changes map[string]any) *checkpoint.File {
 		file, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
@@ -150,7 +138,7 @@ func TestVerifyRefuses(t *testing.T) {
 // TestPaper replays six steps of the paper's released code: schedules, first
 // gradients, losses, final weights.
 func TestPaper(t *testing.T) {
-	path := filepath.Join(golden(t), "paper2d.safetensors")
+	path := testdata.Golden.Find(t, "paper2d.safetensors")
 	devices(t, func(t *testing.T, d *gpu.Device) {
 		f, err := checkpoint.Open(path)
 		require.NoError(t, err)

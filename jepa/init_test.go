@@ -9,6 +9,7 @@ import (
 	"wgjepa/checkpoint"
 	pretrained "wgjepa/checkpoint/weights"
 	"wgjepa/gpu"
+	"wgjepa/internal/testdata"
 )
 
 // values reads every tensor of the networks.
@@ -153,7 +154,7 @@ func TestSetWeightsRefuses(t *testing.T) {
 
 // The starting point of the paper's code is what its golden run began from.
 func TestSetWeightsOriginal(t *testing.T) {
-	dir := golden(t)
+	dir := testdata.Golden.Find(t, "")
 	w, err := pretrained.Load(filepath.Join(dir, "paper2d_start.pth.tar"), pretrained.Options{NumHeads: 3})
 	require.NoError(t, err)
 	f, err := checkpoint.Open(filepath.Join(dir, "paper2d.safetensors"))

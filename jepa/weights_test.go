@@ -2,7 +2,6 @@ package jepa_test
 
 import (
 	"math"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 	"wgjepa/checkpoint"
 	"wgjepa/checkpoint/weights"
 	"wgjepa/gpu"
+	"wgjepa/internal/testdata"
 	"wgjepa/model"
 )
 
@@ -76,14 +76,7 @@ func equal(t *testing.T, what string, got, want []float64, bound float64) {
 // float64 from the same float32 numbers; and still do after a way through each
 // layout that holds them.
 func TestImportedFeatures(t *testing.T) {
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = "../../shared/golden"
-	}
-	dir = filepath.Join(dir, "weights")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("the reference's golden data are not at %s (JEPA_TEST_GOLDEN sets another folder)", dir)
-	}
+	dir := testdata.Golden.Find(t, "weights")
 	d, err := gpu.Open("cpu")
 	require.NoError(t, err)
 	defer d.Close()

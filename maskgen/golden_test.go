@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/nlpodyssey/safetensors"
@@ -14,20 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/stat"
 
+	"wgjepa/internal/testdata"
 	"wgjepa/maskgen"
 )
 
 // golden returns a file of the reference's figures.
 func golden(t *testing.T, name string) []byte {
 	t.Helper()
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = "../../shared/golden"
-	}
-	content, err := os.ReadFile(filepath.Join(dir, name))
-	if os.IsNotExist(err) {
-		t.Skipf("no golden data: %v (set JEPA_TEST_GOLDEN to its folder)", err)
-	}
+	content, err := os.ReadFile(testdata.Golden.Find(t, name))
 	require.NoError(t, err)
 	return content
 }

@@ -54,14 +54,11 @@ func (s *session) verify(c command) (any, error) {
 
 func verifyFile(d *gpu.Device, path string) (verified, error) {
 	v := verified{File: path, Failed: []string{}}
-	f, err := checkpoint.Open(path)
+	f, err := checkpoint.OpenVerified(path)
 	if err != nil {
 		return v, err
 	}
 	defer f.Close()
-	if err := f.Verify(); err != nil {
-		return v, err
-	}
 	rows, err := jepa.Verify(d, f)
 	if err != nil {
 		return v, err

@@ -21,6 +21,7 @@ import (
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
+	"wgjepa/internal/testdata"
 	"wgjepa/jepa"
 )
 
@@ -183,19 +184,14 @@ func TestDoctor(t *testing.T) {
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	gpuLane(t)
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = "../../shared/golden"
-	}
+	dir := testdata.Golden.Find(t, "")
 	var files []string
 	for _, pattern := range []string{"step*.safetensors", "fit_*.safetensors"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		require.NoError(t, err)
 		files = append(files, found...)
 	}
-	if len(files) == 0 {
-		t.Skipf("the reference's golden data are not at %s (JEPA_TEST_GOLDEN sets another folder)", dir)
-	}
+	require.NotEmpty(t, files)
 	events, err := edge(t, "", append([]string{"verify"}, files...)...)
 	require.NoError(t, err)
 	cases := 0
@@ -387,10 +383,7 @@ func TestLooks(t *testing.T) {
 	gpuLane(t)
 	build(t)
 	args := []string{}
-	data := os.Getenv("JEPA_TEST_DATA")
-	if data == "" {
-		data = "../../shared/data"
-	}
+	data := testdata.Data.Path()
 	if scans, err := filepath.Abs(filepath.Join(data, "hippocampus", "images")); err == nil && isDir(scans) {
 		args = append(args, scans)
 	} else {

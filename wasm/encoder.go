@@ -56,17 +56,7 @@ func (s *session) fileEncoder(c command, path string) (*encoder, error) {
 		return nil, commandError("a training runs: look at its encoder, or stop it first")
 	}
 	e := &encoder{conf: s.conf, name: c.Encoder + " of " + path}
-	open := func() (*checkpoint.File, error) {
-		f, err := checkpoint.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		if err := f.Verify(); err != nil {
-			f.Close()
-			return nil, err
-		}
-		return f, nil
-	}
+	open := func() (*checkpoint.File, error) { return checkpoint.OpenVerified(path) }
 	f, err := open()
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"wgjepa/internal/testdata"
 )
 
 // TestExportForPrograms writes what tools/weights/check.py loads into the
@@ -47,7 +49,7 @@ func TestExportForPrograms(t *testing.T) {
 		"golden_nidl":  {"weights/nidl.ckpt", Options{NumHeads: 3, ImgSize: []int{12, 8, 8}}},
 		"golden_paper": {"paper2d_start.pth.tar", Options{NumHeads: 3}},
 	} {
-		w, err := Load(golden(t, from.file), from.options)
+		w, err := Load(testdata.Golden.Find(t, from.file), from.options)
 		require.NoError(t, err)
 		cases[name] = w
 	}

@@ -7,15 +7,13 @@ import (
 	"testing"
 
 	"wgjepa/checkpoint"
+	"wgjepa/internal/testdata"
 )
 
 // seeds adds small files of every format that open reads: the reference's where
 // they are there, and our own.
 func seeds(f *testing.F, names ...string) {
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = "../../../shared/golden"
-	}
+	dir := testdata.Golden.Path()
 	for _, name := range names {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

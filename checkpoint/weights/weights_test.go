@@ -21,21 +21,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"wgjepa/checkpoint"
+	"wgjepa/internal/testdata"
 )
-
-// golden returns the path of a file among the reference's results, or skips.
-func golden(t testing.TB, name string) string {
-	t.Helper()
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = "../../../shared/golden"
-	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the reference's golden data are not at %s (JEPA_TEST_GOLDEN sets another folder)", dir)
-	}
-	return path
-}
 
 // sample makes random weights of a configuration.
 func sample(c Config) *Weights {
@@ -109,7 +96,7 @@ func TestConfigOfGoldenFiles(t *testing.T) {
 		{"paper2d_start.pth.tar", "facebookresearch/ijepa", paper, Options{NumHeads: 3}},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			w, err := Load(golden(t, c.file), c.options)
+			w, err := Load(testdata.Golden.Find(t, c.file), c.options)
 			require.NoError(t, err)
 			require.Equal(t, c.want, w.Config)
 			require.Equal(t, c.source, w.Source)
@@ -119,12 +106,12 @@ func TestConfigOfGoldenFiles(t *testing.T) {
 
 // The three files hold the same numbers.
 func TestFormatsAgree(t *testing.T) {
-	want, err := Load(golden(t, "weights/timm.safetensors"), Options{})
+	want, err := Load(testdata.Golden.Find(t, "weights/timm.safetensors"), Options{})
 	require.NoError(t, err)
 	require.Contains(t, want.Config.Unknown, "num_heads")
 	require.Equal(t, []string{"head.bias", "head.weight"}, want.Ignored)
 	for _, name := range []string{"timm.pth", "timm_legacy.pth"} {
-		got, err := Load(golden(t, "weights/"+name), Options{})
+		got, err := Load(testdata.Golden.Find(t, "weights/"+name), Options{})
 		require.NoError(t, err)
 		require.Equal(t, want, got, name)
 	}
@@ -132,9 +119,9 @@ func TestFormatsAgree(t *testing.T) {
 
 // The paper's checkpoint holds the weights that its golden run starts from.
 func TestPaperCheckpoint(t *testing.T) {
-	w, err := Load(golden(t, "paper2d_start.pth.tar"), Options{})
+	w, err := Load(testdata.Golden.Find(t, "paper2d_start.pth.tar"), Options{})
 	require.NoError(t, err)
-	f, err := checkpoint.Open(golden(t, "paper2d.safetensors"))
+	f, err := checkpoint.Open(testdata.Golden.Find(t, "paper2d.safetensors"))
 	require.NoError(t, err)
 	defer f.Close()
 	for name, list := range map[string][]Tensor{"context_encoder": w.Encoder, "target_encoder": w.Target, "predictor": w.Predictor} {
@@ -149,7 +136,7 @@ func TestPaperCheckpoint(t *testing.T) {
 }
 
 func TestNetworkOption(t *testing.T) {
-	path := golden(t, "weights/nidl.ckpt")
+	path := testdata.Golden.Find(t, "weights/nidl.ckpt")
 	all, err := Load(path, Options{})
 	require.NoError(t, err)
 	require.NotEqual(t, all.Encoder, all.Target)
@@ -163,16 +150,16 @@ func TestNetworkOption(t *testing.T) {
 		require.Nil(t, w.Target)
 		require.Nil(t, w.Predictor)
 	}
-	_, err = Load(golden(t, "weights/timm.pth"), Options{Network: TargetEncoder})
+	_, err = Load(testdata.Golden.Find(t, "weights/timm.pth"), Options{Network: TargetEncoder})
 	require.ErrorContains(t, err, "it has no target_encoder")
 }
 
 func TestInflation(t *testing.T) {
-	w, err := Load(golden(t, "weights/timm.safetensors"), Options{})
+	w, err := Load(testdata.Golden.Find(t, "weights/timm.safetensors"), Options{})
 	require.NoError(t, err)
 	got, err := w.Adapt([]int{48, 40, 18}, []int{8, 8, 6}, 1)
 	require.NoError(t, err)
-	f, err := checkpoint.Open(golden(t, "weights/inflation_expected.safetensors"))
+	f, err := checkpoint.Open(testdata.Golden.Find(t, "weights/inflation_expected.safetensors"))
 	require.NoError(t, err)
 	defer f.Close()
 	for _, name := range f.Names() {
@@ -289,7 +276,7 @@ func TestHubFolder(t *testing.T) {
 	require.ErrorContains(t, sample(deep).Save(dir, HubLayout), "takes images")
 
 	// The golden folder comes back tensor for tensor, name for name.
-	golden := golden(t, "weights/hf_ijepa")
+	golden := testdata.Golden.Find(t, "weights/hf_ijepa")
 	w, err = Load(golden, Options{})
 	require.NoError(t, err)
 	require.NoError(t, w.Save(dir, HubLayout))
@@ -497,7 +484,7 @@ func TestRefusesOtherModels(t *testing.T) {
 }
 
 func TestHostileIsRefused(t *testing.T) {
-	path := golden(t, "weights/hostile.pth")
+	path := testdata.Golden.Find(t, "weights/hostile.pth")
 	_, err := Load(path, Options{})
 	require.ErrorContains(t, err, "posix.system")
 	require.ErrorContains(t, err, "nothing of it was run")
@@ -725,15 +712,15 @@ func fields(t *testing.T, b []byte) map[protowire.Number][][]byte {
 }
 
 func TestInspect(t *testing.T) {
-	r, err := Inspect(golden(t, "weights/nidl.ckpt"))
+	r, err := Inspect(testdata.Golden.Find(t, "weights/nidl.ckpt"))
 	require.NoError(t, err)
 	require.Equal(t, []string{ContextEncoder, TargetEncoder, Predictor}, r.Networks)
 	require.Contains(t, r.Values, "pytorch-lightning_version = 2.6.6")
 	require.Contains(t, r.String(), "3-D, width 24, depth 2, heads unknown")
-	r, err = Inspect(golden(t, "probes.safetensors"))
+	r, err = Inspect(testdata.Golden.Find(t, "probes.safetensors"))
 	require.NoError(t, err)
 	require.Contains(t, r.Problem, "not a Vision Transformer")
-	_, err = Inspect(golden(t, "README.md"))
+	_, err = Inspect(testdata.Golden.Find(t, "README.md"))
 	require.ErrorContains(t, err, "unknown kind")
 	require.Equal(t, "a\uFFFD[2Jb\n", printable("a\x1b[2Jb\n"))
 }

@@ -14,19 +14,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-)
 
-func shared(t testing.TB, part string) string {
-	dir := os.Getenv("JEPA_TEST_DATA")
-	if dir == "" {
-		dir = "../../../shared/data"
-	}
-	dir = filepath.Join(dir, part)
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no shared test data: %v (set JEPA_TEST_DATA)", err)
-	}
-	return dir
-}
+	"wgjepa/internal/testdata"
+)
 
 // npy is an array file as numpy.save writes it.
 func npy(descr, fortran, shape string, data []byte) []byte {
@@ -144,7 +134,7 @@ func TestHeaderErrors(t *testing.T) {
 // TestMedMNIST holds the official files to what NumPy reads (testdata/expected.py),
 // from memory and from a temporary file.
 func TestMedMNIST(t *testing.T) {
-	dir := shared(t, ".")
+	dir := testdata.Data.Find(t, ".")
 	type figures struct {
 		Shape     []int
 		Sum, Ones int64
@@ -310,7 +300,7 @@ func TestDamagedArchive(t *testing.T) {
 
 // TestHostile refuses pickled objects in the shared archives.
 func TestHostile(t *testing.T) {
-	dir := shared(t, "hostile/npy")
+	dir := testdata.Data.Find(t, "hostile/npy")
 	for _, name := range []string{"py2-objarr.npz", "py3-objarr.npz"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
@@ -358,10 +348,7 @@ func FuzzNPZ(f *testing.F) {
 }
 
 func fuzzSeeds(f *testing.F, pattern string) {
-	dir := os.Getenv("JEPA_TEST_DATA")
-	if dir == "" {
-		dir = "../../../shared/data"
-	}
+	dir := testdata.Data.Path()
 	files, _ := filepath.Glob(filepath.Join(dir, "hostile/npy", pattern))
 	if len(files) == 0 {
 		f.Logf("no shared test data in %s: seeds made here only", dir)

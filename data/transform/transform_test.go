@@ -4,24 +4,19 @@ import (
 	"encoding/binary"
 	"math"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/nlpodyssey/safetensors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"wgjepa/internal/testdata"
 )
 
 // golden returns the tensors of transforms.safetensors as float64.
 func golden(t *testing.T) map[string][]float64 {
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = "../../../shared/golden"
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "transforms.safetensors"))
-	if err != nil {
-		t.Skipf("no golden data: %v (set JEPA_TEST_GOLDEN)", err)
-	}
+	b, err := os.ReadFile(testdata.Golden.Find(t, "transforms.safetensors"))
+	require.NoError(t, err)
 	st, err := safetensors.Deserialize(b)
 	require.NoError(t, err)
 	out := map[string][]float64{}

@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"wgjepa/internal/testdata"
 )
 
 func series(t testing.TB, dir string) []Series {
@@ -30,7 +32,7 @@ func series(t testing.TB, dir string) []Series {
 // TestSeries holds each series to the NIfTI it must convert to: the same voxels at the same
 // places, in whatever order of axes.
 func TestSeries(t *testing.T) {
-	dir := shared(t, "dicom/dicom2nifti")
+	dir := testdata.Data.Find(t, "dicom/dicom2nifti")
 	for _, name := range []string{
 		"generic/anatomical/001", "generic/anatomical/001_implicit", "generic/anatomical/002_non_isotropic", "ge/anatomical/001", "ge/anatomical/001_implicit",
 		"ge/anatomical/001_single_slice", "failing/slicecount/001", "generic/compressed_rle/001",
@@ -68,8 +70,8 @@ func same(t *testing.T, name string, m Image, truth string) {
 
 // TestMosaic: nine files of one image in nine transfer syntaxes.
 func TestMosaic(t *testing.T) {
-	dir := shared(t, "dicom/dcm_qa_ts/In")
-	truth := filepath.Join(shared(t, "nifti/dcm_qa_ts_ref"), "1.nii")
+	dir := testdata.Data.Find(t, "dicom/dcm_qa_ts/In")
+	truth := filepath.Join(testdata.Data.Find(t, "nifti/dcm_qa_ts_ref"), "1.nii")
 	want, err := Open(OS, truth, Options{})
 	require.NoError(t, err)
 	w, err := want.Read(nil)
@@ -96,7 +98,7 @@ func TestMosaic(t *testing.T) {
 
 // TestNotAVolume: what is no volume says so.
 func TestNotAVolume(t *testing.T) {
-	dir := shared(t, "dicom/dicom2nifti/failing")
+	dir := testdata.Data.Find(t, "dicom/dicom2nifti/failing")
 	all := series(t, filepath.Join(dir, "notavolume/001"))
 	require.Len(t, all, 1)
 	assert.ErrorContains(t, all[0].Err, "all 4 images lie in one place: no volume")
@@ -283,7 +285,7 @@ func FuzzRLE(f *testing.F) {
 // TestConverter: without dcm2niix the message says what to install; a dcm2niix that fails
 // or places voxels elsewhere is refused.
 func TestConverter(t *testing.T) {
-	dir := filepath.Join(shared(t, "dicom/dicom2nifti/generic/compressed_jpegls"), "001")
+	dir := filepath.Join(testdata.Data.Find(t, "dicom/dicom2nifti/generic/compressed_jpegls"), "001")
 	bin := t.TempDir()
 	t.Setenv("PATH", bin)
 	s := series(t, dir)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"wgjepa/internal/testdata"
 )
 
 // formats is what other programs read (testdata/expected_formats.py).
@@ -75,7 +77,7 @@ func equalImage(t *testing.T, name string, e expected, m Image) {
 
 // TestFormats holds NIfTI-2, colour NIfTI, NRRD and MetaImage to nibabel and SimpleITK.
 func TestFormats(t *testing.T) {
-	dir := shared(t, ".")
+	dir := testdata.Data.Find(t, ".")
 	f := readFormats(t)
 	require.Greater(t, len(f.Files), 18)
 	for name, e := range f.Files {
@@ -87,7 +89,7 @@ func TestFormats(t *testing.T) {
 
 // TestNRRD: what SimpleITK does not read, bzip2 and an axis without direction.
 func TestNRRD(t *testing.T) {
-	dir := shared(t, "nrrd_mha/pynrrd")
+	dir := testdata.Data.Find(t, "nrrd_mha/pynrrd")
 	assert.Equal(t, read(t, filepath.Join(dir, "BallBinary30x30x30.nrrd")), read(t, filepath.Join(dir, "BallBinary30x30x30_bz2.nrrd")))
 	m, err := Open(OS, filepath.Join(dir, "test_simple4d_raw.nrrd"), Options{})
 	require.NoError(t, err)
@@ -270,7 +272,7 @@ func FuzzTIFF(f *testing.F)      { fuzzMade(f, ".tif") }
 
 // BenchmarkGzip reads hippocampus images, float32 and uint8, one after the other.
 func BenchmarkGzip(b *testing.B) {
-	files, err := filepath.Glob(filepath.Join(shared(b, "hippocampus"), "images", "*"))
+	files, err := filepath.Glob(filepath.Join(testdata.Data.Find(b, "hippocampus"), "images", "*"))
 	require.NoError(b, err)
 	var images []Image
 	for _, f := range files[:64] {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"wgjepa/internal/testdata"
 )
 
 // texts are contents that use every part of the format: literals, short and long copies,
@@ -120,7 +122,7 @@ func FuzzInflate(f *testing.F) {
 	for _, text := range texts() {
 		f.Add(packed(f, 6, text[:min(len(text), 300)]), false)
 	}
-	dir := shared(f, "hippocampus")
+	dir := testdata.Data.Find(f, "hippocampus")
 	files, _ := filepath.Glob(filepath.Join(dir, "labels", "*"))
 	for _, name := range files[:3] {
 		b, err := os.ReadFile(name)

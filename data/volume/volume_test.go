@@ -24,20 +24,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-)
 
-// shared is the folder of test data, or the test is skipped.
-func shared(t testing.TB, part string) string {
-	dir := os.Getenv("JEPA_TEST_DATA")
-	if dir == "" {
-		dir = "../../../shared/data"
-	}
-	dir = filepath.Join(dir, part)
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no shared test data: %v (set JEPA_TEST_DATA)", err)
-	}
-	return dir
-}
+	"wgjepa/internal/testdata"
+)
 
 type expected struct {
 	Shape                         []int
@@ -51,7 +40,7 @@ type expected struct {
 // TestNIfTI holds every scalar NIfTI-1 file of the shared data to what nibabel reads
 // (testdata/expected.py).
 func TestNIfTI(t *testing.T) {
-	dir := shared(t, "nifti")
+	dir := testdata.Data.Find(t, "nifti")
 	var want struct{ Nifti map[string]expected }
 	b, err := os.ReadFile("../testdata/expected.json")
 	require.NoError(t, err)
@@ -110,7 +99,7 @@ func equalStatistics(t *testing.T, name string, e expected, v []float32) {
 
 // TestOrientation: each of the 48 files is named after its orientation.
 func TestOrientation(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(shared(t, "nifti/orientations"), "*"))
+	files, err := filepath.Glob(filepath.Join(testdata.Data.Find(t, "nifti/orientations"), "*"))
 	require.NoError(t, err)
 	require.Len(t, files, 48)
 	for _, f := range files {
@@ -125,7 +114,7 @@ func TestOrientation(t *testing.T) {
 
 // TestPair reads header and pixels from two files, either half compressed.
 func TestPair(t *testing.T) {
-	dir := shared(t, "nifti/nifti-rs")
+	dir := testdata.Data.Find(t, "nifti/nifti-rs")
 	whole := read(t, filepath.Join(dir, "minimal.nii"))
 	for _, name := range []string{"minimal.hdr", "minimal.img", "minimal.hdr.gz", "minimal.img.gz", "minimal2.hdr", "minimal2.img.gz", "minimal.nii.gz"} {
 		assert.Equal(t, whole, read(t, filepath.Join(dir, name)), name)
@@ -142,7 +131,7 @@ func read(t testing.TB, name string) []float32 {
 
 // TestHippocampus holds all images and label maps to the table that comes with them.
 func TestHippocampus(t *testing.T) {
-	dir := shared(t, "hippocampus")
+	dir := testdata.Data.Find(t, "hippocampus")
 	f, err := os.Open(filepath.Join(dir, "summary.csv"))
 	require.NoError(t, err)
 	defer f.Close()
@@ -194,7 +183,7 @@ const mostMemory = 64 << 20
 
 // TestRefused: what is not read says so, within bounded memory.
 func TestRefused(t *testing.T) {
-	dir := shared(t, ".")
+	dir := testdata.Data.Find(t, ".")
 	for name, want := range map[string]string{
 		"hostile/nifti/5D_small.nii":                                       "5 axes [1 2 3 1 3]",
 		"hostile/nifti/5D_zeros.nii.gz":                                    "5 axes [256 256 170 1 3]",
@@ -569,10 +558,7 @@ func TestNPY(t *testing.T) {
 
 // seeds adds small shared files to a fuzz corpus.
 func seeds(f *testing.F, add func([]byte)) {
-	dir := os.Getenv("JEPA_TEST_DATA")
-	if dir == "" {
-		dir = "../../../shared/data"
-	}
+	dir := testdata.Data.Path()
 	n := 0
 	for _, part := range []string{"nifti", "hostile"} {
 		filepath.WalkDir(filepath.Join(dir, part), func(p string, d fs.DirEntry, err error) error {

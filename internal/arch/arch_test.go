@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/ref":        {},
 	"internal/arch":       {},
 	"internal/picture":    {},
+	"internal/testdata":   {},
 	"gpu/internal/driver": {"wgsl", "internal/ref"},
 	"gpu/internal":        {"gpu/internal/driver", "internal/ref"},
 	"gpu":                 {"wgsl", "internal/ref"},

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wgjepa/checkpoint"
+	"wgjepa/internal/testdata"
 )
 
 // reference is what scikit-learn computed, with the figures beside it.
@@ -26,15 +26,7 @@ type reference struct {
 }
 
 func golden(t *testing.T) reference {
-	dir := os.Getenv("JEPA_TEST_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "golden")
-	}
-	path := filepath.Join(dir, "probes.safetensors")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("golden data absent: %v (set JEPA_TEST_GOLDEN)", err)
-	}
-	f, err := checkpoint.Open(path)
+	f, err := checkpoint.Open(testdata.Golden.Find(t, "probes.safetensors"))
 	require.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
 	r := reference{t: t, f: f}
