@@ -10,7 +10,7 @@ import { showData, showLabelChoice, showRefused } from "./data.js";
 import { decoding } from "./dicom.js";
 import { diagnostics, hide, note } from "./diagnostics.js";
 import { $, download, el, options, say } from "./dom.js";
-import { chosen, dropped, sorted } from "./drop.js";
+import { chosen, drops, sorted } from "./drop.js";
 import { pictures } from "./pictures.js";
 import { advice, where } from "./help.js";
 import { runBench } from "./bench.js";
@@ -668,23 +668,10 @@ function ended({ message }) {
 }
 
 function wire() {
-  const drop = $("drop");
   $("files").addEventListener("change", (e) => { take(chosen(e.target.files)); e.target.value = ""; });
   $("folder").addEventListener("change", (e) => { take(chosen(e.target.files)); e.target.value = ""; });
   $("try-generated").addEventListener("click", () => { page.waitsFor = null; generated(); });
-  // The whole page takes what is dropped, so that a miss does not leave the page.
-  addEventListener("dragover", (e) => { e.preventDefault(); drop.classList.add("over"); });
-  addEventListener("dragleave", (e) => { if (!e.relatedTarget) drop.classList.remove("over"); });
-  addEventListener("drop", async (e) => {
-    e.preventDefault();
-    drop.classList.remove("over");
-    if (!e.dataTransfer?.items.length) return;
-    try {
-      await take(await dropped(e.dataTransfer));
-    } catch (problem) {
-      say($("drop-error"), plain(problem));
-    }
-  });
+  drops($("drop"), take, (problem) => say($("drop-error"), problem));
   $("labels-choice").addEventListener("change", (e) => { page.source.labels = e.target.value; open(); });
   $("adapter").addEventListener("change", () => fit());
   $("train").addEventListener("click", train);
