@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"wgjepa/data/volume"
 )
 
 // Bounds of a table in bytes and in fields, each of which takes memory of its own.
@@ -37,6 +39,15 @@ func (r sheetRow) at(column int) string {
 		return ""
 	}
 	return r.fields[column]
+}
+
+// Columns names the columns of a table of labels.
+func Columns(name string) ([]string, error) {
+	s, err := readSheet(volume.OS, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.head, nil
 }
 
 // readSheet reads a table; an error of [fs.ErrNotExist] where there is none.

@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$root"
 deno=wasm/node_modules/deno/deno
-for built in bin/wgjepa build/wasm/wgjepa.wasm "$deno"; do
+for built in bin/wgjepa build/wasm/command.wasm "$deno"; do
 	[ -e "$built" ] || {
 		echo "there is no $built: make build wasm" >&2
 		exit 1

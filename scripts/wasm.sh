@@ -1,25 +1,27 @@
 #!/usr/bin/env bash
-# Builds build/wasm: wgjepa.wasm for browsers and edge runtimes, checks.wasm, which
-# can also test and measure itself, and Go's half of the runtime. Prints the size
-# of wgjepa.wasm, and with --what, what is in it.
+# Builds build/wasm: wgjepa.wasm for browsers' workers, checks.wasm, which can also
+# test and measure itself, and Go's half of the runtime; with --edge, command.wasm, the
+# native command for runtimes of JavaScript (wasm/edge.js). Prints the size of
+# wgjepa.wasm, and with --what, what is in it.
 # With --small, Binaryen makes wgjepa.wasm a seventh smaller, which takes minutes
 # and needs npm and Node; without those it says so and goes on.
 # With --deno it also installs the pinned Deno into wasm/node_modules, with --node
-# WebGPU for Node into wasm/node/node_modules.
+# WebGPU for Node into wasm/node/node_modules; both bring --edge along.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 need_go
 cd "$root"
 
-what='' deno='' small=''
+what='' deno='' small='' edge=''
 for arg in "$@"; do
 	case $arg in
 	--what) what=yes ;;
-	--deno) deno=yes ;;
-	--node) (cd wasm/node && npm install --no-save --no-audit --no-fund --loglevel=error) ;;
+	--deno) deno=yes edge=yes ;;
+	--edge) edge=yes ;;
+	--node) edge=yes; (cd wasm/node && npm install --no-save --no-audit --no-fund --loglevel=error) ;;
 	--small) small=yes ;;
 	*)
-		echo "usage: scripts/wasm.sh [--deno] [--node] [--small] [--what]" >&2
+		echo "usage: scripts/wasm.sh [--deno] [--edge] [--node] [--small] [--what]" >&2
 		exit 2
 		;;
 	esac
@@ -31,7 +33,7 @@ install_packages() { (cd wasm && npm install --no-save --no-audit --no-fund --lo
 
 out=build/wasm
 mkdir -p "$out"
-rm -f "$out"/*.wasm # go build leaves an old one, already shrunk, as it is
+rm -f "$out"/{wgjepa,checks}.wasm # go build leaves an old one, already shrunk, as it is
 # Functions put into their callers (gcflags -l stops it) make the file an eighth
 # larger, and it is no slower without, but for the bit sets of maskgen.
 build() { GOOS=js GOARCH=wasm go build -trimpath -gcflags=all=-l -gcflags=wgjepa/maskgen= "$@" ./wasm; }
@@ -40,6 +42,7 @@ build -ldflags='-s -w' -tags checks -o "$out/checks.wasm"
 for file in "$out/wgjepa.wasm" "$out/checks.wasm"; do
 	go run ./wasm/internal/shrink "$file"
 done
+[ -z "$edge" ] || GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o "$out/command.wasm" ./native/wgjepa
 cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/"
 
 # optimise rewrites a file by Binaryen. What came of it is kept for the next time.

@@ -1,10 +1,6 @@
-// edge.ts: wgjepa in Deno.
+// edge.ts: the command wgjepa in Deno, with all of its options.
 //
 //	deno run --allow-read --allow-write wasm/edge.ts train DATA… --out DIR
-//	deno run --allow-read --allow-write wasm/edge.ts embed DATA… --weights FILE --out FILE
-//	deno run --allow-read wasm/edge.ts probe RUN [DATA…]
-//	deno run --allow-read wasm/edge.ts verify FILE…
-//	deno run --allow-read wasm/edge.ts doctor
-//	deno run --allow-read wasm/edge.ts bench
+//	deno run --allow-read wasm/edge.ts help
 
 import "./edge.js";

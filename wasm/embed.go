@@ -5,20 +5,31 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/csv"
 	"fmt"
 	"math"
 	"os"
+	"path"
 	"slices"
-	"strconv"
 
 	"wgjepa/data/numpy"
+	"wgjepa/internal/embed"
+	"wgjepa/internal/evaluate"
+	"wgjepa/jepa"
+	"wgjepa/jepa/probe"
 )
 
-// embed writes the pooled features of the data and the names of the samples.
+// embed writes the embeddings of the data as the native command does.
 func (s *session) embed(c command) (any, error) {
-	if c.Out == "" {
-		return nil, commandError("embed needs out, the file to write")
+	ext := path.Ext(c.Out)
+	if ext != ".npy" && ext != ".csv" {
+		return nil, commandError(fmt.Sprintf("out is %q: embed needs the name of the file to write, FILE.npy or FILE.csv", c.Out))
+	}
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	conf, err := s.tableConfig(c, "probe")
+	if err != nil {
+		return nil, err
 	}
 	e, err := s.encoder(c)
 	if err != nil {
@@ -28,24 +39,58 @@ func (s *session) embed(c command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := s.pooled(e.trained, ids, s.progress(c.ID))
+	x, err := s.embeddings(e, ids, conf.Probe.Pooling == "mean+std", s.progress(c.ID))
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(c.Out, npy(x.Data, x.Rows, x.Cols), 0o644); err != nil {
-		return nil, err
+	table := embed.NewTable(s.ds)
+	var rows bytes.Buffer
+	if ext == ".csv" {
+		w, err := table.CSV(&rows)
+		if err != nil {
+			return nil, err
+		}
+		for row, id := range ids {
+			if err := w.Write(embed.Row{ID: table.ID(id), Values: x.Row(row)}); err != nil {
+				return nil, err
+			}
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+	} else {
+		var names bytes.Buffer
+		if err := table.WriteIDs(&names, ids); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(embed.IDsFile(c.Out), names.Bytes(), 0o644); err != nil {
+			return nil, err
+		}
+		rows.Write(npy(x.Data, x.Rows, x.Cols))
 	}
-	var table bytes.Buffer
-	w := csv.NewWriter(&table)
-	w.Write([]string{"row", "name", "class"}) // to memory, which does not fail
-	for row, id := range ids {
-		w.Write([]string{strconv.Itoa(row), s.ds.Name(id), s.class(id)})
+	return map[string]any{"samples": x.Rows, "dim": x.Cols}, os.WriteFile(c.Out, rows.Bytes(), 0o644)
+}
+
+// embeddings computes the embeddings (n, D) of samples, or with std (n, 2·D).
+func (s *session) embeddings(e *encoder, ids []int, std bool, progress func(done, total int) error) (x probe.Matrix, err error) {
+	if !std {
+		return s.pooled(e.trained, ids, progress)
 	}
-	w.Flush()
-	if err := os.WriteFile(c.Out+".csv", table.Bytes(), 0o644); err != nil {
-		return nil, err
-	}
-	return map[string]any{"samples": x.Rows, "dim": x.Cols}, nil
+	err = e.trained(func(f *jepa.Features) error {
+		P, D := f.Config.Patches(), f.Config.EmbedDim
+		x = probe.Matrix{Rows: len(ids), Cols: 2 * D, Data: make([]float32, len(ids)*2*D)}
+		z := make([]float32, f.Batch*P*D)
+		return s.batches(f, ids, progress, func(from, n int, samples []float32) error {
+			if err := f.Tokens(samples, n, z); err != nil {
+				return err
+			}
+			for i := range n {
+				evaluate.Pool(x.Row(from+i), z[i*P*D:(i+1)*P*D], D)
+			}
+			return nil
+		})
+	})
+	return x, err
 }
 
 // ids are the samples of a split, or all.

@@ -23,9 +23,14 @@ function failure(code, message = words[code] ?? code) {
 }
 
 // guarded is fs with exceptions and unknown codes turned into errors that Go knows.
-export function guarded(fs) {
+// withheld(message) hears what the runtime does not permit.
+export function guarded(fs, withheld = (/** @type {string} */ _) => {}) {
   // Go knows success by null alone.
-  const known = (e) => (e ? (typeof e.code !== "string" || e.code === "ENOTCAPABLE" ? failure("EACCES") : e) : null);
+  const known = (e) => {
+    if (!e || (typeof e.code === "string" && e.code !== "ENOTCAPABLE")) return e || null;
+    withheld(e.message);
+    return failure("EACCES");
+  };
   return new Proxy(fs, {
     get(target, name) {
       const f = target[name];
@@ -530,7 +535,7 @@ class OPFS {
 // where there is none, as in private windows of some browsers.
 export async function originPrivate() {
   if (!globalThis.navigator?.storage?.getDirectory || !("createSyncAccessHandle" in (globalThis.FileSystemFileHandle?.prototype ?? {}))) {
-    throw new Error("it has no origin-private file system");
+    throw new Error("this browser keeps no files for pages");
   }
   const root = await navigator.storage.getDirectory();
   return await root.getDirectoryHandle("wgjepa-runs", { create: true });

@@ -38,7 +38,7 @@ func (s *session) finetune(c command) (any, error) {
 	}
 	last := time.Time{}
 	r, err := evaluate.Finetune(s.ctx, s.device, s.ds, &e.conf, e.trained, evaluate.FinetuneOptions{
-		Dir: c.Dir, Resume: c.Resume,
+		Dir: c.Dir, Resume: c.Resume, Untrained: e.untrained,
 		Warn: func(message string) { post(c.ID, "warning", map[string]any{"message": message}) },
 		OnStep: func(step, total int) error {
 			if step == total || time.Since(last) > 100*time.Millisecond {

@@ -1,12 +1,12 @@
 //go:build js && wasm
 
-// Command wasm is wgjepa for a browser's worker and for runtimes of JavaScript:
+// Command wasm is wgjepa for a browser's worker, or any other host in JavaScript:
 // the trainer of package jepa behind a protocol of messages.
 //
 // # The host
 //
-// host.js starts the file; worker.js does so in a browser's dedicated worker,
-// edge.ts in Deno. The host gives
+// host.js starts the file; worker.js does so in a browser's dedicated worker. On
+// servers edge.js runs the native command instead. The host gives
 //
 //   - the imports "wgjepa_gpu" (gpu/internal/browser/driver.js);
 //   - globalThis.fs, where files are read and written: the machine's through
@@ -46,6 +46,7 @@
 //
 //	adapters  → {"adapters": […]}
 //	presets   → {"presets": [{"name", "says"}], "encoders": [names of sizes]}
+//	columns   {"path"}: of a table of labels → {"columns": [names]}
 //	config    {"config": [TOML, …], "set": ["key=value", …]}: layers over each
 //	          other, checked as far as that goes without data
 //	          → {"config": completed as far as that goes without data}
@@ -58,9 +59,11 @@
 //	          → {"samples", "channels", "size", "grid", "patch", "classes" (names),
 //	          "dense" (whether voxels have labels), "splits" {name: samples},
 //	          "fingerprint", "config" (complete), "report" (text), "notes" [text],
-//	          "refused" [{"name", "reason", "convert"}]}, and for each sample "names",
-//	          "labels" (index into classes, −1 without), "split_of" (train, val or
-//	          test) and, as stored, "sizes", "spacings" (1 where unknown), "formats".
+//	          "refused" [{"name", "reason", "convert"}], "label_column" (of the table,
+//	          "" without)}, and for each sample "names", "labels" (index into classes,
+//	          −1 without), "numbers" (that label samples, null without), "split_of"
+//	          (train, val or test) and, as stored, "sizes", "spacings" (1 where
+//	          unknown), "formats".
 //	          convert {"files", "to"} comes with a series of DICOM that is compressed:
 //	          where dcm2niix makes one NIfTI file of files, put at to, reread reads it.
 //	          Errors of open have "refused", too
@@ -96,9 +99,9 @@
 // they look at those of a state or weights file. "encoder" is context_encoder or
 // target_encoder; left out, it is what probe.encoder says.
 //
-//	embed     {"out", "weights", "encoder", "split", "adapter"}: embeddings of the
-//	          opened data, the mean of each sample's patch features. Writes out
-//	          (NPY, float32 (n, D)) and out.csv (row, name, class).
+//	embed     {"out", "set": ["probe.pooling=…"], "weights", "encoder", "split",
+//	          "adapter"}: embeddings of the opened data, written as wgjepa embed does:
+//	          FILE.npy, float32 (n, D), with FILE.ids.csv, or FILE.csv
 //	          → {"samples", "dim"}
 //	masks     {"sample", "step"}: what training at that step draws for a sample →
 //	          "picture" {"picture": "masks", "sample", "grid", "context": [patch, …],

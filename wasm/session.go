@@ -116,7 +116,7 @@ func (s *session) answer(c command) {
 }
 
 // duringTraining are the commands that are possible while a training runs.
-var duringTraining = []string{"adapters", "presets", "config", "view", "pause", "resume", "stop", "save", "embed", "masks", "features", "surprise", "similar", "probe", "health"}
+var duringTraining = []string{"adapters", "presets", "config", "columns", "view", "pause", "resume", "stop", "save", "embed", "masks", "features", "surprise", "similar", "probe", "health"}
 
 // checks are the commands that test and measure the program itself. Only the
 // program built with the tag checks has them: trainings need none of their code.
@@ -140,6 +140,9 @@ func (s *session) try(c command) (result any, err error) {
 		return map[string]any{"adapters": gpu.Adapters()}, nil
 	case "presets":
 		return presets(), nil
+	case "columns":
+		columns, err := data.Columns(c.Path)
+		return map[string]any{"columns": columns}, err
 	case "config":
 		return check(c)
 	case "open":
@@ -400,12 +403,16 @@ func unread(err error, report *data.Report) error {
 func (s *session) opened() any {
 	n := s.ds.Len()
 	names, labels, splitOf := make([]string, n), make([]int, n), make([]string, n)
+	numbers := make([]*float64, n)
 	sizes, spacings, formats := make([][]int, n), make([][]float64, n), make([]string, n)
 	for i := range n {
 		h := s.ds.Header(i)
 		names[i], labels[i], sizes[i], spacings[i], formats[i] = s.ds.Name(i), -1, h.Size, h.Spacing, h.Format
 		if class, ok := s.ds.Label(i); ok {
 			labels[i] = class
+		}
+		if number, ok := s.ds.Target(i); ok {
+			numbers[i] = &number
 		}
 	}
 	splits := map[string]int{}
@@ -422,7 +429,7 @@ func (s *session) opened() any {
 		"classes": append([]string{}, s.ds.Classes()...), "dense": s.ds.VoxelClasses() > 0, "splits": splits,
 		"fingerprint": s.ds.Fingerprint(), "config": string(s.conf.TOML()),
 		"report": s.report.String(), "notes": append([]string{}, s.report.Notes...), "refused": refusals(s.report),
-		"names": names, "labels": labels, "split_of": splitOf, "sizes": sizes, "spacings": spacings, "formats": formats,
+		"label_column": s.report.LabelColumn, "names": names, "labels": labels, "numbers": numbers, "split_of": splitOf, "sizes": sizes, "spacings": spacings, "formats": formats,
 	}
 }
 

@@ -1,7 +1,8 @@
 // data.js: the list of what was read, and of what was refused and why.
 
-import { $, el, options, say } from "./dom.js";
-import { bare, bytes, count, plain, shape, spacing } from "./words.js";
+import { $, el, say } from "./dom.js";
+import { labelKind, labelName, unit } from "./labels.js";
+import { bare, bytes, count, figure, plain, shape, spacing } from "./words.js";
 
 // Rows that are shown at first; thousands of them would slow the page.
 const first = 100;
@@ -16,6 +17,7 @@ export function showData(opened, source) {
   const s = opened.splits, parts = [`${count(opened.samples, "sample")} of ${shape(opened.size)}`];
   if (opened.channels > 1) parts.push(`${opened.channels} channels`);
   if (opened.classes?.length) parts.push(`${opened.classes.length} classes`);
+  if (labelKind() === "number") parts.push(range(opened.numbers));
   if (opened.dense) parts.push("voxel labels");
   if (!source.generated) parts.push(bytes(source.size));
   const split = ["train", "val", "test"].map((k) => `${(s[k] ?? 0).toLocaleString("en")} ${{ train: "to train on", val: "to validate", test: "to test" }[k]}`).join(", ");
@@ -25,16 +27,24 @@ export function showData(opened, source) {
   list(opened, first);
 }
 
+// range says which numbers label the samples.
+/** @param {(number|null)[]} numbers */
+function range(numbers) {
+  const known = /** @type {number[]} */ (numbers.filter((v) => v != null));
+  return `${labelName()} ${figure(Math.min(...known))} to ${figure(Math.max(...known))}${unit() ? ` ${unit()}` : ""} of ${count(known.length, "sample")}`;
+}
+
 /** @param {any} opened @param {number} rows */
 function list(opened, rows) {
-  const names = opened.names ?? [], labelled = (opened.labels ?? []).some((l) => l >= 0);
+  const names = opened.names ?? [], number = labelKind() === "number", labelled = number || (opened.labels ?? []).some((/** @type {number} */ l) => l >= 0);
+  const label = (/** @type {number} */ i) => (number ? figure(opened.numbers[i]) : opened.classes?.[opened.labels[i]] ?? "–");
   const n = Math.min(rows, names.length);
-  const head = ["Name", "Shape", ...(opened.spacings ? ["Spacing"] : []), ...(labelled ? ["Class"] : []), ...(opened.split_of ? ["Split"] : [])];
+  const head = ["Name", "Shape", ...(opened.spacings ? ["Spacing"] : []), ...(labelled ? [labelName()] : []), ...(opened.split_of ? ["Split"] : [])];
   const row = (/** @type {number} */ i) => el("tr", {},
     el("th", { scope: "row", title: names[i] }, names[i]),
     el("td", {}, shape(opened.sizes?.[i] ?? opened.size)),
     ...(opened.spacings ? [el("td", {}, placeless.includes(opened.formats?.[i]) ? "–" : spacing(opened.spacings[i]))] : []),
-    ...(labelled ? [el("td", {}, opened.classes?.[opened.labels[i]] ?? "–")] : []),
+    ...(labelled ? [el("td", {}, label(i))] : []),
     ...(opened.split_of ? [el("td", {}, opened.split_of[i] || "–")] : []));
   const parts = [el("table", {},
     el("caption", { class: "visually-hidden" }, `What was read: ${count(names.length, "sample")}`),
@@ -54,11 +64,4 @@ export function showRefused(refused, place = $("data-refused")) {
   say(place, "", el("details", { open: true },
     el("summary", {}, `${count(n, "file")} refused`),
     el("ul", { class: "refused" }, ...refused.slice(0, first).map(item), ...(rest ? [el("li", {}, `and ${rest.toLocaleString("en")} more`)] : []))));
-}
-
-// showLabelChoice offers the tables among the files.
-/** @param {string[]} tables */
-export function showLabelChoice(tables, generated = false) {
-  $("labels-field").hidden = generated;
-  options($("labels-choice"), [{ value: "", text: "as found: .npz, labels.csv, folder names" }, ...tables.map((t) => ({ value: t, text: `from ${t.replace(/.*\//, "")}` }))]);
 }

@@ -2,64 +2,32 @@
 
 import uPlot from "uplot";
 import { $, colour, el } from "./dom.js";
+import { labelName } from "./labels.js";
+import { decisive, errorUnit, fixed, gain, legend, results, signed, verdict } from "./results.js";
 import { count, figure, plain } from "./words.js";
 
 /**
- * @typedef {{value: number|null, low: number|null, high: number|null}} Interval
+ * @typedef {import("./results.js").Interval} Interval
  * @typedef {{metric: string, trained: Interval, untrained: Interval, difference: Interval, intensities?: Interval, position_only?: Interval}} Score
  * @typedef {{task: string, classes?: string[], samples: number[], chosen: number[], scores: Score[], note?: string, regression?: boolean}} Task
  */
 
+/** @type {Record<string, () => string>} */
 const questions = {
-  class: "Which class is a sample?",
-  dense: "Which label has a patch?",
-  volume: "How large is what is labelled?",
-  number: "Which number belongs to a sample?",
+  class: () => "Which class is a sample?",
+  dense: () => "Which label has a patch?",
+  volume: () => "How large is what is labelled?",
+  number: () => `Which number is a sample’s ${labelName()}?`,
 };
 
-const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(3)}`;
-
-/** @param {Interval} i */
-export function interval(i, sign = false, star = false) {
-  if (i.value == null) return ["–"];
-  const f = sign ? signed : (/** @type {number} */ v) => v.toFixed(3).replace("-", "−");
-  return [f(i.value), star ? el("abbr", { title: "the interval does not hold 0" }, "*") : "", el("span", { class: "range" }, i.low == null ? "" : ` (${f(i.low)} to ${f(i.high)})`)];
-}
-
-// gain is a difference of which more is better: of an error, its opposite.
-/** @param {Score} s @returns {Interval} */
-function gain({ metric, difference: d }) {
-  if (!metric.includes("error") || d.value == null || d.low == null || d.high == null) return d;
-  return { value: -d.value, low: -d.high, high: -d.low };
-}
-
-/** @param {Score} s 1: surely better, −1: surely worse, 0: cannot be told */
-export function verdict(s) {
-  const { low, high } = gain(s);
-  return low == null || high == null ? 0 : low > 0 ? 1 : high < 0 ? -1 : 0;
-}
-
-// whisker draws a difference with its interval around zero.
-/** @param {Score} s @param {number} reach */
-export function whisker(s, reach) {
-  const d = s.difference;
-  if (d.value == null || d.low == null || d.high == null) return "";
-  const x = (/** @type {number} */ v) => 60 + 56 * Math.max(-1, Math.min(1, v / reach));
-  return el("svg", { viewBox: "0 0 120 14", class: `whisker v${verdict(s)}`, "aria-hidden": "true" },
-    el("line", { x1: 60, x2: 60, y1: 0, y2: 14, class: "zero" }),
-    el("line", { x1: x(d.low), x2: x(d.high), y1: 7, y2: 7 }),
-    el("line", { x1: x(d.low), x2: x(d.low), y1: 4, y2: 10 }), el("line", { x1: x(d.high), x2: x(d.high), y1: 4, y2: 10 }),
-    el("circle", { cx: x(d.value), cy: 7, r: 3.2 }));
-}
-
-// sentence says of the first score that decides a task what it means.
+// sentence says of the score that decides a task what it means.
 /** @param {Task} t */
 function sentence(t) {
-  const s = decisive(t), d = gain(s), what = `${s.metric} ${s.trained.value?.toFixed(3).replace("-", "−") ?? "–"}`;
+  const s = decisive(t.scores), d = gain(s), what = `${s.metric} ${s.trained.value == null ? "–" : fixed(s.trained.value)}`;
   if (d.value == null || d.low == null || d.high == null) return `${what}; a difference to the untrained encoder cannot be computed from so few samples.`;
-  const spread = ((d.high - d.low) / 2).toFixed(3), v = verdict(s);
-  if (v > 0) return `Better than untrained by ${d.value.toFixed(3)} ± ${spread} (${what}).`;
-  if (v < 0) return `Worse than untrained by ${(-d.value).toFixed(3)} ± ${spread} (${what}): training has not helped here yet.`;
+  const spread = fixed((d.high - d.low) / 2), v = verdict(s);
+  if (v > 0) return `Better than untrained by ${fixed(d.value)} ± ${spread} (${what}).`;
+  if (v < 0) return `Worse than untrained by ${fixed(-d.value)} ± ${spread} (${what}): training has not helped here yet.`;
   return `Not distinguishable from untrained: a difference of ${signed(d.value)} ± ${spread} (${what}).`;
 }
 
@@ -67,19 +35,13 @@ function sentence(t) {
 function table(t) {
   // What no encoder is needed for, where that was probed, too.
   const beside = [["intensities", "Intensities alone"], ["position_only", "Position alone"]].filter(([k]) => t.scores.some((s) => s[k]));
-  const units = t.task === "dense" ? "volumes" : "samples";
-  const reach = Math.max(0.05, ...t.scores.flatMap((s) => [Math.abs(s.difference.low ?? 0), Math.abs(s.difference.high ?? 0)]));
-  const head = (/** @type {string} */ text) => el("th", { scope: "col" }, text);
-  const title = questions[t.task] ?? t.task, about = `${t.classes?.length ? `${t.classes.length} classes; ` : ""}${t.samples[0]} training, ${t.samples[1]} validation, ${t.samples[2]} test ${units}${t.note ? `; ${t.note}` : ""}`;
-  return el("div", {}, el("h3", {}, title), el("p", { class: `verdict v${verdict(decisive(t))}` }, sentence(t)), el("p", { class: "hint" }, about), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title },
-    el("table", { class: "figures" },
-      el("caption", { class: "visually-hidden" }, `${title} Trained beside untrained; ${about}`),
-      el("thead", {}, el("tr", {}, el("td"), head("Trained"), head("Untrained"), head("Trained − untrained"), ...beside.map(([, text]) => head(text)))),
-      el("tbody", {}, ...t.scores.map((s) => el("tr", {},
-        el("th", { scope: "row" }, s.metric),
-        el("td", {}, ...interval(s.trained)), el("td", {}, ...interval(s.untrained)),
-        el("td", {}, whisker(s, reach), ...interval(s.difference, true, verdict(s) !== 0)),
-        ...beside.map(([k]) => el("td", {}, ...(s[k] ? interval(s[k]) : [""])))))))));
+  const title = (questions[t.task] ?? (() => t.task))(), units = t.task === "dense" ? "volumes" : "samples";
+  const about = `${t.classes?.length ? `${t.classes.length} classes; ` : ""}${t.samples[0].toLocaleString("en")} training, ${t.samples[1].toLocaleString("en")} validation, ${t.samples[2].toLocaleString("en")} test ${units}${t.note ? `; ${t.note}` : ""}`;
+  return el("div", {}, el("h3", {}, title), el("p", { class: `verdict v${verdict(decisive(t.scores))}` }, sentence(t)), el("p", { class: "hint" }, about),
+    results(title, `Trained beside untrained; ${about}`, [
+      ["Trained", (s) => s.trained], ["Untrained", (s) => s.untrained], ["Trained − untrained", (s) => s.difference],
+      ...beside.map(([k, text]) => /** @type {[string, (s: any) => Interval]} */ ([text, (s) => s[k]])),
+    ], t.scores, t.task === "number" ? errorUnit() : "of the logarithm"));
 }
 
 // fractions draws how the classes get better with the number of labels.
@@ -99,14 +61,10 @@ function fractions(curve) {
     holder, el("ul", { class: "legend" }, el("li", { class: "trained" }, "trained"), el("li", { class: "untrained dashed" }, "untrained")));
 }
 
-// decisive is the score that answers a task's question.
-/** @param {Task} t */
-const decisive = (t) => t.scores.find((s) => ["balanced accuracy", "mean Dice", "R²"].includes(s.metric)) ?? t.scores[0];
-
 // summary says in a sentence what all tables mean.
 /** @param {Task[]} tasks */
 function summary(tasks) {
-  const better = tasks.filter((t) => verdict(decisive(t)) > 0).length, worse = tasks.filter((t) => verdict(decisive(t)) < 0).length;
+  const better = tasks.filter((t) => verdict(decisive(t.scores)) > 0).length, worse = tasks.filter((t) => verdict(decisive(t.scores)) < 0).length;
   if (tasks.length === 1) return sentence(tasks[0]);
   const at = (/** @type {number} */ n) => `${n} of ${tasks.length} questions`, rest = better + worse < tasks.length ? "; at the others no difference can be told" : "";
   if (better === tasks.length) return `the trained encoder is better than the untrained one at all ${tasks.length} questions.`;
@@ -119,7 +77,7 @@ function summary(tasks) {
 export function showProbe(r, step) {
   const tasks = (r.tasks ?? []).filter((t) => t.scores?.length);
   const parts = /** @type {Node[]} */ (tasks.map(table));
-  if (tasks.length) parts.push(el("p", { class: "hint" }, "On test samples that training did not see, with 95 % bootstrap intervals. * marks a difference whose interval does not hold 0."));
+  if (tasks.length) parts.push(el("p", { class: "hint" }, "All on test samples that training did not see."), legend(tasks.flatMap((t) => t.scores), tasks.find((t) => t.classes?.length)?.classes?.length ?? 0));
   if ((r.curve?.length ?? 0) > 1) parts.push(fractions(r.curve));
   if (r.health?.rankme?.every(Number.isFinite)) {
     const [a, b] = r.health.rankme;

@@ -35,10 +35,10 @@ export class Run {
 
   /** @param {any} opened @param {any} source @param {string} adapter */
   start(opened, source, adapter) {
-    const { name, size, generated, paths, tables, labels } = source;
+    const { name, size, generated, paths, tables, labels, column, kind, unit } = source;
     this.config = opened.config;
     this.title = `${name}, ${new Date().toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}`;
-    this.meta = { title: this.title, created: Date.now(), source: { name, size, generated, paths, tables, labels }, fingerprint: opened.fingerprint, adapter, kept: false };
+    this.meta = { title: this.title, created: Date.now(), source: { name, size, generated, paths, tables, labels, column, kind, unit }, fingerprint: opened.fingerprint, adapter, kept: false };
   }
 
   // describe keeps what the page wants to know of the run.

@@ -60,7 +60,7 @@ export const bare = (path) => path.replaceAll(/\/runs\/[^/\s]+\/data\//g, "").re
 /** @param {string|Error} message */
 export function plain(message) {
   let s = String(message instanceof Error ? message.message : message).trim();
-  s = s.replace(/^(?:(?:data|config|jepa|gpu|volume|numpy|checkpoint|evaluate|probe): )+/, "");
+  s = s.replace(/^(?:(?:data|config|jepa|gpu|volume|numpy|checkpoint|evaluate|maskgen|probe): )+/, "");
   s = bare(s.replaceAll(/config\[\d+\]: (?:config: )?/g, ""));
   if (s === "") return "Something went wrong, and the program did not say what.";
   s = s[0].toUpperCase() + s.slice(1);

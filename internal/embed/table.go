@@ -45,7 +45,8 @@ type ID struct {
 	Target  *float64 // the number that is to be predicted; nil without
 }
 
-func (t Table) id(i int) ID {
+// ID says what is known of sample i.
+func (t Table) ID(i int) ID {
 	id := ID{Name: t.ds.Name(i), Subject: t.ds.Subject(i)}
 	if c, ok := t.ds.Label(i); ok {
 		id.Class = &t.ds.Classes()[c]
@@ -109,7 +110,7 @@ func (t Table) each(p *Partial, use func(Row) error) error {
 	raw := make([]byte, 4*p.state.Width)
 	row := Row{Values: make([]float32, p.state.Width)}
 	return t.samples(p, func(i int) error {
-		row.ID = t.id(i)
+		row.ID = t.ID(i)
 		read := func() error {
 			if _, err := io.ReadFull(in, raw); err != nil {
 				return fmt.Errorf("%s: %w", p.numbers(), err)
@@ -178,7 +179,11 @@ func (t Table) FinishNPY(p *Partial) error {
 	}
 	ids := IDsFile(p.path)
 	tmp := p.path + ".part.csv"
-	if err := writeWhole(tmp, func(w io.Writer) error { return t.writeIDs(w, p) }); err != nil {
+	var written []int
+	if err := t.samples(p, func(i int) error { written = append(written, i); return nil }); err != nil {
+		return err
+	}
+	if err := writeWhole(tmp, func(w io.Writer) error { return t.WriteIDs(w, written) }); err != nil {
 		return p.advice(err)
 	}
 	if _, err := p.f.WriteAt(numpy.Float32Header(shape...), 0); err != nil {
@@ -201,19 +206,19 @@ func (t Table) FinishNPY(p *Partial) error {
 	return RemovePartial(p.path)
 }
 
-func (t Table) writeIDs(w io.Writer, p *Partial) error {
+// WriteIDs writes the table of identifiers beside an .npy file whose rows are of these samples.
+func (t Table) WriteIDs(w io.Writer, samples []int) error {
 	out := csv.NewWriter(w)
 	if err := out.Write(append([]string{"row"}, t.head()...)); err != nil {
 		return err
 	}
-	row := 0
-	err := t.samples(p, func(i int) error {
-		cells := t.cells([]string{strconv.Itoa(row)}, t.id(i))
-		row++
-		return out.Write(cells)
-	})
+	for row, i := range samples {
+		if err := out.Write(t.cells([]string{strconv.Itoa(row)}, t.ID(i))); err != nil {
+			return err
+		}
+	}
 	out.Flush()
-	return errors.Join(err, out.Error())
+	return out.Error()
 }
 
 // RowWriter writes a table of one format.

@@ -362,7 +362,7 @@ func (e *evaluation) read(encoder *jepa.Features, progress func(n int) error) (*
 			}
 			for i := range b {
 				z := tokens[i*P*D : (i+1)*P*D]
-				pool(f.pooled[s].Row(from+i), z, D)
+				Pool(f.pooled[s].Row(from+i), z, D)
 				if next < len(volumes) && volumes[next] == from+i {
 					f.dense[s].Data = append(f.dense[s].Data, z...)
 					next++
@@ -376,9 +376,9 @@ func (e *evaluation) read(encoder *jepa.Features, progress func(n int) error) (*
 	return f, nil
 }
 
-// pool writes the mean over the rows of z (P, D), and their standard deviation
+// Pool writes the mean over the rows of z (P, D), and their standard deviation
 // where dst has room for it.
-func pool(dst, z []float32, D int) {
+func Pool(dst, z []float32, D int) {
 	P := float64(len(z) / D)
 	for j := range D {
 		sum := 0.0
@@ -730,8 +730,24 @@ func (e *evaluation) regress(t Task, y [3][]float64, f []*features) error {
 	}
 	n := len(known[test])
 	t.Scores = []Score{e.score("R²", n, nil, r2...), e.score("mean absolute error", n, nil, mae...)}
+	if t.Name == "number" {
+		mean := 0.0
+		for _, v := range known[train] {
+			mean += v / float64(len(known[train]))
+		}
+		e.note(guessed(mean, known[test]))
+	}
 	e.result.Tasks = append(e.result.Tasks, t)
 	return nil
+}
+
+// guessed says how far off it is to predict the mean of the training samples.
+func guessed(mean float64, y []float64) string {
+	sum := 0.0
+	for _, v := range y {
+		sum += math.Abs(v - mean)
+	}
+	return fmt.Sprintf("to predict the training samples' mean, %.4g, for every test sample has a mean absolute error of %.4g", mean, sum/float64(len(y)))
 }
 
 // meanAbsolute is the statistic mean |y − pred|.

@@ -174,9 +174,9 @@ func TestPositionOnly(t *testing.T) {
 func TestPool(t *testing.T) {
 	z := []float32{1, 10, 3, 10} // (P 2, D 2)
 	mean, both := make([]float32, 2), make([]float32, 4)
-	pool(mean, z, 2)
+	Pool(mean, z, 2)
 	require.Equal(t, []float32{2, 10}, mean)
-	pool(both, z, 2)
+	Pool(both, z, 2)
 	require.Equal(t, []float32{2, 10, 1, 0}, both)
 }
 

@@ -19,8 +19,8 @@ import (
 	"wgjepa/jepa/probe"
 )
 
-// Finetuned is what training on labels gave, beside the probe of the frozen
-// encoder that it began from.
+// Finetuned is what training on labels gave, beside the probes of the frozen
+// encoder that it began from and of the untrained one.
 type Finetuned struct {
 	Regression  bool              `json:"regression,omitempty"`
 	Classes     []string          `json:"classes,omitempty"`
@@ -34,10 +34,11 @@ type Finetuned struct {
 
 // FinetuneScore is one figure of the test samples.
 type FinetuneScore struct {
-	Metric     string   `json:"metric"`
-	Finetuned  Interval `json:"finetuned"`
-	Frozen     Interval `json:"frozen_probe"`
-	Difference Interval `json:"difference"` // finetuned − frozen on the same resamples
+	Metric     string    `json:"metric"`
+	Finetuned  Interval  `json:"finetuned"`
+	Frozen     Interval  `json:"frozen_probe"`
+	Difference Interval  `json:"difference"` // finetuned − frozen on the same resamples
+	Untrained  *Interval `json:"untrained_probe,omitempty"`
 }
 
 // FinetunePredict is what the finetuned network says of one sample: the
@@ -50,11 +51,12 @@ type FinetunePredict struct {
 
 // FinetuneOptions of Finetune.
 type FinetuneOptions struct {
-	Dir     string                                                    // folder for the state and the weights; "" saves nothing
-	Resume  bool                                                      // from the state in Dir
-	OnStep  func(step, total int) error                               // after every step
-	OnEpoch func(s jepa.FinetuneStats, validation float64, best bool) // after every epoch, and before the first
-	Warn    func(message string)
+	Dir       string                                                    // folder for the state and the weights; "" saves nothing
+	Resume    bool                                                      // from the state in Dir
+	Untrained Encoder                                                   // the encoder before any training, to be compared with; nil without
+	OnStep    func(step, total int) error                               // after every step
+	OnEpoch   func(s jepa.FinetuneStats, validation float64, best bool) // after every epoch, and before the first
+	Warn      func(message string)
 }
 
 // labelled samples of a finetuning.
@@ -255,46 +257,57 @@ func classifierHead(K int, c *probe.Classifier) linearHead {
 	return headOf(K, len(c.Scale.Mean), c.Scale, c.Coef, c.Intercept, rows, c.Classes)
 }
 
+// frozenProbe is a read-out of frozen features.
+type frozenProbe struct {
+	linearHead
+	x    [3]probe.Matrix // pooled features
+	test []float32       // outputs
+}
+
 // frozen fits the read-out of the frozen features that finetuning is compared
-// with, as wgjepa probe fits it, and the one that it begins from: of classes, the
-// penalty whose validation loss is least, for that is what training goes on with.
-func (s *supervised) frozen(f *jepa.Features, c *config.Config) (compared, start linearHead, err error) {
-	var x [3]probe.Matrix
-	for _, k := range []int{train, val} {
-		if x[k], err = Pooled(s.ds, f, s.ids[k]); err != nil {
-			return compared, start, err
+// with, as wgjepa probe fits it.
+func (s *supervised) frozen(f *jepa.Features, c *config.Config) (p frozenProbe, err error) {
+	for k := range splitNames {
+		if p.x[k], err = Pooled(s.ds, f, s.ids[k]); err != nil {
+			return p, err
 		}
 	}
 	if s.regression {
-		r, err := probe.SelectRidge(probe.Targets{X: x[train], Y: s.standardized(train)}, probe.Targets{X: x[val], Y: s.standardized(val)}, penalties, c.Seed)
+		r, err := probe.SelectRidge(probe.Targets{X: p.x[train], Y: s.standardized(train)}, probe.Targets{X: p.x[val], Y: s.standardized(val)}, penalties, c.Seed)
 		if err != nil {
-			return compared, start, err
+			return p, err
 		}
-		start = headOf(1, x[train].Cols, r.Scale, r.Coef, []float64{r.Intercept}, []int{0}, []int{0})
-		return start, start, nil
+		p.linearHead = headOf(1, p.x[train].Cols, r.Scale, r.Coef, []float64{r.Intercept}, []int{0}, []int{0})
+	} else {
+		e := &evaluation{o: c.Probe, seed: c.Seed}
+		choice, err := e.choose("finetune", probe.Set{X: p.x[train], Y: s.class[train], Group: s.subject[train]}, probe.Set{X: p.x[val], Y: s.class[val]})
+		if err != nil {
+			return p, err
+		}
+		p.linearHead = classifierHead(len(s.weights), choice.Classifier)
 	}
-	K := len(s.weights)
-	e := &evaluation{o: c.Probe, seed: c.Seed}
-	choice, err := e.choose("finetune", probe.Set{X: x[train], Y: s.class[train], Group: s.subject[train]}, probe.Set{X: x[val], Y: s.class[val]})
-	if err != nil {
-		return compared, start, err
+	p.test = p.of(p.x[test])
+	return p, nil
+}
+
+// start is the head that finetuning begins from: of classes, with the penalty whose
+// validation loss is least, for that is what training goes on with.
+func (s *supervised) start(p frozenProbe, c *config.Config) linearHead {
+	if s.regression {
+		return p.linearHead
 	}
-	compared = classifierHead(K, choice.Classifier)
-	least := math.Inf(1)
+	best, least := p.linearHead, math.Inf(1)
 	for _, penalty := range slices.Sorted(slices.Values(append([]float64{1e-3, 1e-2}, c.Probe.Cs...))) {
-		fit, err := probe.Logistic(x[train], s.class[train], penalty)
+		fit, err := probe.Logistic(p.x[train], s.class[train], penalty)
 		if err != nil {
 			break // stronger penalties converged
 		}
-		h := classifierHead(K, fit)
-		if loss := s.loss(h.of(x[val]), val); loss < least {
-			least, start = loss, h
+		h := classifierHead(len(s.weights), fit)
+		if loss := s.loss(h.of(p.x[val]), val); loss < least {
+			least, best = loss, h
 		}
 	}
-	if math.IsInf(least, 1) {
-		start = compared
-	}
-	return compared, start, nil
+	return best
 }
 
 // absentLogit is that of a class without training samples.
@@ -335,23 +348,25 @@ func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Con
 	for i, id := range s.ids[train] {
 		source.at[id] = i
 	}
+	var untrained frozenProbe
+	if o.Untrained != nil {
+		if err := o.Untrained(func(f *jepa.Features) (err error) { untrained, err = s.frozen(f, c); return err }); err != nil {
+			return nil, fmt.Errorf("the probe of the untrained encoder: %w", err)
+		}
+	}
 	tune := func(f *jepa.Features) error {
 		t, err := jepa.NewFinetuner(d, settings, f, s.weights, loader.StepsPerEpoch(), c.Seed)
 		if err != nil {
 			return err
 		}
-		compared, head, err := s.frozen(f, c)
+		frozen, err := s.frozen(f, c)
 		if err != nil {
 			return fmt.Errorf("the probe that finetuning begins from: %w", err)
 		}
+		head := s.start(frozen, c)
 		if err := t.SetHead(head.weight, head.bias); err != nil {
 			return err
 		}
-		held, err := Pooled(ds, f, s.ids[test])
-		if err != nil {
-			return err
-		}
-		frozen := compared.of(held)
 		start, err := s.outputs(t, s.ids[val])
 		if err != nil {
 			return err
@@ -385,7 +400,7 @@ func Finetune(ctx context.Context, d *gpu.Device, ds data.Dataset, c *config.Con
 		if result.Loss[1] == result.Loss[0] {
 			result.Notes = append(result.Notes, "no epoch validated better than a head on the frozen encoder, with which it begins: that is what was kept. Lower finetune.learning_rate, or there is nothing more in the labels")
 		}
-		if err := s.judge(t, c, frozen, result); err != nil {
+		if err := s.judge(t, c, frozen.test, untrained.test, result); err != nil {
 			return err
 		}
 		if o.Dir == "" {
@@ -425,8 +440,9 @@ func labelsFingerprint(s *supervised) string {
 	return strconv.FormatUint(h, 16)
 }
 
-// judge scores the test samples and keeps all predictions.
-func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen []float32, r *Finetuned) error {
+// judge scores the test samples and keeps all predictions. frozen and untrained are the
+// outputs of the probes, untrained nil without.
+func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen, untrained []float32, r *Finetuned) error {
 	for k := range splitNames {
 		y, err := s.outputs(t, s.ids[k])
 		if err != nil {
@@ -447,10 +463,15 @@ func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen []float32
 		add := func(metric string, strata []int, statistic func(y []float32) probe.Statistic) {
 			a, b := statistic(y), statistic(frozen)
 			n, q := len(s.ids[test]), c.Probe.Resamples
-			r.Scores = append(r.Scores, FinetuneScore{
+			score := FinetuneScore{
 				Metric: metric, Finetuned: Interval(probe.Bootstrap(n, strata, q, c.Seed, a)), Frozen: Interval(probe.Bootstrap(n, strata, q, c.Seed, b)),
 				Difference: Interval(probe.Difference(n, strata, q, c.Seed, a, b)),
-			})
+			}
+			if untrained != nil {
+				u := Interval(probe.Bootstrap(n, strata, q, c.Seed, statistic(untrained)))
+				score.Untrained = &u
+			}
+			r.Scores = append(r.Scores, score)
 		}
 		if s.regression {
 			values := func(y []float32) []float64 {
@@ -462,6 +483,7 @@ func (s *supervised) judge(t *jepa.Finetuner, c *config.Config, frozen []float32
 			}
 			add("R²", nil, func(y []float32) probe.Statistic { return probe.Determination(s.target[test], values(y)) })
 			add("mean absolute error", nil, func(y []float32) probe.Statistic { return meanAbsolute(s.target[test], values(y)) })
+			r.Notes = append(r.Notes, guessed(s.mean, s.target[test]))
 			continue
 		}
 		K, labels := t.Outputs, s.class[test]

@@ -38,8 +38,9 @@ func TestFinetuneBeginsAsTheProbe(t *testing.T) {
 	require.NoError(t, untrained(d, c, 3)(func(f *jepa.Features) error {
 		tuner, err := jepa.NewFinetuner(d, c.Finetune, f, s.weights, 5, 1)
 		require.NoError(t, err)
-		compared, start, err := s.frozen(f, c)
+		compared, err := s.frozen(f, c)
 		require.NoError(t, err)
+		start := s.start(compared, c)
 		require.NoError(t, tuner.SetHead(compared.weight, compared.bias))
 		y, err := s.outputs(tuner, s.ids[test])
 		require.NoError(t, err)
@@ -57,6 +58,7 @@ func TestFinetuneBeginsAsTheProbe(t *testing.T) {
 		require.Len(t, choice.Classes, K)
 		proba := choice.Proba(x)
 		require.InDeltaSlice(t, compared.of(x), y, 1e-3)
+		require.Equal(t, compared.of(x), compared.test)
 		require.LessOrEqual(t, s.loss(start.of(sets[1].X), val), s.loss(compared.of(sets[1].X), val))
 		for i := range s.ids[test] {
 			require.InDeltaSlice(t, proba[i*K:(i+1)*K], softmax(y[i*K:(i+1)*K]), 1e-4)
@@ -129,8 +131,12 @@ func TestFinetuneRegression(t *testing.T) {
 	defer d.Close()
 	ds, c := torsos(t, quickFinetune)
 	dir := t.TempDir()
-	r, err := Finetune(context.Background(), d, numbers{ds}, c, untrained(d, c, 3), FinetuneOptions{Dir: dir})
+	r, err := Finetune(context.Background(), d, numbers{ds}, c, untrained(d, c, 3), FinetuneOptions{Dir: dir, Untrained: untrained(d, c, 3)})
 	require.NoError(t, err)
+	for _, s := range r.Scores {
+		require.Equal(t, s.Frozen, *s.Untrained, "the encoder is the untrained one")
+	}
+	require.Contains(t, r.Notes[len(r.Notes)-1], "training samples' mean, 11")
 	require.True(t, r.Regression)
 	require.Equal(t, "R²", r.Scores[0].Metric)
 	mean := 0.0

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -260,9 +258,8 @@ func (e *embedding) of() map[string]string {
 
 // run writes maps and table.
 func (e *embedding) run() (err error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
-	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process
 	e.stream, err = embed.New(e.ds, e.features, e.features.Config, embed.Options{
 		Batch: e.o.batch, Std: e.conf.Probe.Pooling == "mean+std" && !e.o.patches, Tokens: e.o.patches || e.o.maps.dir != "", Window: e.o.window, Overlap: e.o.overlap, Measure: e.o.stats,
 	})

@@ -11,12 +11,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,7 +53,7 @@ and citation are shown. The environment variables HTTPS_PROXY and NO_PROXY are f
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return fmt.Errorf("the folder for the files: %w: choose another with --dir", err)
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := interruptible()
 			defer stop()
 			var failed error
 			for _, f := range files {

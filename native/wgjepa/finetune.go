@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -42,8 +39,8 @@ numbers that label DATA (data.label_kind says which; the run's data unless other
 named). The head begins fitted to the frozen features, layers near the input move
 less (finetune.layer_decay), rare classes count as much as common ones, and the weights
 that validate best are kept, those at the start among them. The test samples then judge
-it beside the frozen encoder's probe, with 95 % bootstrap intervals; a * marks a
-difference whose interval does not hold 0.
+it beside the frozen encoder's probe and that of an untrained encoder, with 95 %
+bootstrap intervals; a * marks a difference whose interval does not hold 0.
 
 The folder holds config.toml, splits.csv, metrics.jsonl, curves.png, predictions.csv,
 checkpoint.safetensors and at the end weights.safetensors, which embed, export and the
@@ -135,9 +132,9 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 		return err
 	}
 	defer t.metrics.Close()
-	return t.run(evaluate.Lend(d, func() (*jepa.Features, error) {
-		return jepa.ImportedFeatures(d, w, min(conf.Finetune.BatchSize, ds.Len()))
-	}))
+	batch := min(conf.Finetune.BatchSize, ds.Len())
+	return t.run(evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.ImportedFeatures(d, w, batch) }),
+		evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) }))
 }
 
 // tuning is one run of finetune.
@@ -162,7 +159,7 @@ type epochMetric struct {
 // open writes what is known before training. A resumed run begins its metrics
 // anew after the last checkpoint.
 func (t *tuning) open() error {
-	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	flags := os.O_APPEND
 	if !t.o.resume {
 		if err := t.folder.write(configFile, t.conf.TOML()); err != nil {
 			return err
@@ -170,20 +167,19 @@ func (t *tuning) open() error {
 		if err := t.folder.writeSplit(t.ds); err != nil {
 			return err
 		}
-		flags |= os.O_TRUNC
+		flags = os.O_TRUNC
 	}
 	var err error
-	t.metrics, err = os.OpenFile(t.folder.path(metricsFile), flags, 0o644)
+	t.metrics, err = os.OpenFile(t.folder.path(metricsFile), flags|os.O_CREATE|os.O_WRONLY, 0o644)
 	return err
 }
 
-func (t *tuning) run(encoder evaluate.Encoder) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+func (t *tuning) run(encoder, untrained evaluate.Encoder) error {
+	ctx, stop := interruptible()
 	defer stop()
-	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process
 	defer func() { t.bar.end() }()
 	r, err := evaluate.Finetune(ctx, t.d, t.ds, t.conf, encoder, evaluate.FinetuneOptions{
-		Dir: string(t.folder), Resume: t.o.resume,
+		Dir: string(t.folder), Resume: t.o.resume, Untrained: untrained,
 		Warn: func(message string) { t.c.warn("%s", message) },
 		OnStep: func(step, total int) error {
 			if t.bar == nil {
@@ -243,9 +239,9 @@ func (t *tuning) report(r *evaluate.Finetuned) {
 		what = fmt.Sprintf("%d classes", len(r.Classes))
 	}
 	fmt.Fprintf(c.out, "finetune, %s: %d training, %d validation, %d test samples; %d steps; validation loss %.4g frozen, %.4g finetuned\n", what, r.Units[0], r.Units[1], r.Units[2], r.Steps, r.Loss[0], r.Loss[1])
-	rows := [][]string{{"", "finetuned", "frozen probe", "finetuned − frozen"}}
+	rows := [][]string{{"", "finetuned", "frozen probe", "finetuned − frozen", "untrained probe"}}
 	for _, s := range r.Scores {
-		rows = append(rows, []string{s.Metric, intervalText(s.Finetuned, false), intervalText(s.Frozen, false), differenceText(s.Difference)})
+		rows = append(rows, []string{s.Metric, intervalText(s.Finetuned, false), intervalText(s.Frozen, false), differenceText(s.Difference), intervalText(*s.Untrained, false)})
 	}
 	printColumns(c.out, rows)
 	for _, n := range r.Notes {
@@ -349,7 +345,7 @@ func label(c *console, flags *configFlags, path string, paths []string, out stri
 	if batch == 0 {
 		batch = conf.Finetune.BatchSize
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
 	bar := c.bar("label", ds.Len(), 0)
 	defer bar.end()

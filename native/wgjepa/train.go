@@ -7,10 +7,8 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -342,7 +340,7 @@ func (t *training) close() {
 func (t *training) interrupted() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	stop := onInterrupt(signals)
 	ended := make(chan struct{})
 	w := t.c.err // a bar puts its own writer there for a while
 	go func() {
@@ -360,7 +358,7 @@ func (t *training) interrupted() (context.Context, func()) {
 		}
 	}()
 	return ctx, func() {
-		signal.Stop(signals)
+		stop()
 		close(ended)
 		cancel()
 	}

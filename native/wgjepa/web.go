@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -65,6 +64,9 @@ a server with TLS before it, and name it with --host.`,
 
 // web runs the command.
 func web(c *console, addr string, chosen bool, dir string, hosts []string, open bool) error {
+	if runtime.GOOS == "js" {
+		return errors.New("this runtime gives no port to serve at: use the native command, or any server of files on build/www")
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return usagef("--addr %s: %w (an address such as %s)", addr, err, webAddr)
@@ -100,7 +102,7 @@ func web(c *console, addr string, chosen bool, dir string, hosts []string, open 
 	}
 
 	server := &http.Server{Handler: &pageHandler{files: page, hosts: hosts}, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()

@@ -90,7 +90,7 @@ holds(await masks(2) !== await masks(3), "masks of two steps are the same");
 const [untrained, ...none] = await pictures("features", { sample: 2 });
 equal([untrained.encoder, none.length, bytes(untrained.colours).length], ["untrained", 0, 3 * P], "features before training");
 holds(new Set(bytes(untrained.colours)).size > 20, "colours do not differ");
-for (const command of ["surprise", "similar", "probe", "health", "embed"]) await refused(client.request(command, { sample: 0, out: "/e" }), "command", "nothing was trained yet");
+for (const command of ["surprise", "similar", "probe", "health", "embed"]) await refused(client.request(command, { sample: 0, out: "/e.npy" }), "command", "nothing was trained yet");
 
 // Every look while it trains, and the weights at the end.
 async function looks(sample, of = {}) {
