@@ -95,8 +95,11 @@ func (c *collection) table(name string) (*table, error) {
 	}
 	if label >= 0 {
 		t.labels = s.head[label]
-	} else if t.optional {
+	} else {
 		c.note("%s: no label: one of its columns %s can be chosen as label_column", t.file, strings.Join(s.head, ", "))
+	}
+	if len(s.rows) == 0 && !t.optional {
+		return nil, fmt.Errorf("data: %s: it has a head and no rows", name)
 	}
 	if subject >= 0 {
 		t.subjects = s.head[subject]

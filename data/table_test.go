@@ -136,6 +136,14 @@ func TestBIDS(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = OpenFS(mem(files), []string{"d"}, Options{Labels: "d/participants.tsv"})
 	assert.ErrorContains(t, err, "participants.tsv: none of its 1 names (x) is that of one of the 24 images")
+
+	// A table that is named, too, says that it holds no labels, or nothing.
+	files["ages.csv"], files["head.csv"] = []byte("participant_id,age\nsub-00,20\n"), []byte("file,label\n")
+	_, r, err = OpenFS(mem(files), []string{"d"}, Options{Labels: "ages.csv"})
+	require.NoError(t, err)
+	assert.Contains(t, r.String(), "ages.csv: no label: one of its columns participant_id, age can be chosen as label_column")
+	_, _, err = OpenFS(mem(files), []string{"d"}, Options{Labels: "head.csv"})
+	assert.ErrorContains(t, err, "head.csv: it has a head and no rows")
 }
 
 // whole: the parts of the split are all samples, and no subject lies in two.

@@ -535,7 +535,7 @@ class OPFS {
 // where there is none, as in private windows of some browsers.
 export async function originPrivate() {
   if (!globalThis.navigator?.storage?.getDirectory || !("createSyncAccessHandle" in (globalThis.FileSystemFileHandle?.prototype ?? {}))) {
-    throw new Error("this browser keeps no files for pages");
+    throw new Error("it has no origin-private file system");
   }
   const root = await navigator.storage.getDirectory();
   return await root.getDirectoryHandle("wgjepa-runs", { create: true });

@@ -7,7 +7,7 @@ import { runBench } from "./bench.js";
 import { note } from "./diagnostics.js";
 import { $, el, options, say } from "./dom.js";
 import { diagnosticsText } from "./downloads.js";
-import { chosen, dropped } from "./drop.js";
+import { chosen, drops } from "./drop.js";
 import "./finetune.js";
 import { advice, where } from "./help.js";
 import { fit, generated, take } from "./opening.js";
@@ -28,23 +28,10 @@ entering(() => {
 });
 
 function wire() {
-  const drop = $("drop");
   $("files").addEventListener("change", (e) => { take(chosen(e.target.files)); e.target.value = ""; });
   $("folder").addEventListener("change", (e) => { take(chosen(e.target.files)); e.target.value = ""; });
   $("try-generated").addEventListener("click", () => { page.waitsFor = null; generated(); });
-  // The whole page takes what is dropped, so that a miss does not leave the page.
-  addEventListener("dragover", (e) => { e.preventDefault(); drop.classList.add("over"); });
-  addEventListener("dragleave", (e) => { if (!e.relatedTarget) drop.classList.remove("over"); });
-  addEventListener("drop", async (e) => {
-    e.preventDefault();
-    drop.classList.remove("over");
-    if (!e.dataTransfer?.items.length) return;
-    try {
-      await take(await dropped(e.dataTransfer));
-    } catch (problem) {
-      say($("drop-error"), plain(problem));
-    }
-  });
+  drops($("drop"), take, (problem) => say($("drop-error"), problem));
   $("adapter").addEventListener("change", () => fit());
   $("train").addEventListener("click", train);
   $("pause").addEventListener("click", () => pause().catch((e) => log(plain(e), "bad")));

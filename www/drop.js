@@ -6,33 +6,73 @@
 // most files that one drop may bring: a whole disk dropped by mistake ends here.
 const most = 50_000;
 
-/** @param {DataTransfer} transfer @returns {Promise<Given[]>} */
-export async function dropped(transfer) {
+// drops takes what is dropped anywhere on the page, so that a miss does not make
+// the browser leave it for the file. take gets the files, say what is wrong.
+/**
+ * @param {HTMLElement} zone is marked while files are above the page
+ * @param {(given: Given[]) => Promise<void>} take
+ * @param {(problem: string) => void} say
+ */
+export function drops(zone, take, say) {
+  const files = (/** @type {DragEvent} */ e) => e.dataTransfer?.types.includes("Files");
+  // Text is still dragged into fields.
+  const edits = (/** @type {any} */ e) => !files(e) && e.target.closest?.("textarea, input");
+  addEventListener("dragover", (e) => {
+    if (edits(e)) return;
+    e.preventDefault();
+    if (files(e)) zone.classList.add("over");
+  });
+  addEventListener("dragleave", (e) => { if (!e.relatedTarget) zone.classList.remove("over"); });
+  addEventListener("drop", async (e) => {
+    zone.classList.remove("over");
+    if (edits(e)) return;
+    e.preventDefault();
+    if (!files(e)) return say("That was text or a link, and this page fetches nothing: save the files on this computer, then drop them.");
+    try {
+      const { given, unread } = await dropped(/** @type {DataTransfer} */ (e.dataTransfer));
+      if (given.length) await take(given);
+      else if (!unread.length) say("There are no files in what was dropped.");
+      if (unread.length) say(`The browser may not read ${unread.slice(0, 3).join(", ")}${unread.length > 3 ? ` and ${(unread.length - 3).toLocaleString("en")} more` : ""}: links that lead nowhere, or files that you may not open.`);
+    } catch (problem) {
+      say(problem.message);
+    }
+  });
+}
+
+// dropped are the files of a drop, and the names of those that cannot be read.
+/** @param {DataTransfer} transfer @returns {Promise<{given: Given[], unread: string[]}>} */
+async function dropped(transfer) {
   // Entries have to be asked for before anything is awaited.
   const entries = [...transfer.items].filter((i) => i.kind === "file").map((i) => i.webkitGetAsEntry?.() ?? i.getAsFile());
-  /** @type {Given[]} */
-  const found = [];
+  const found = { given: [], unread: [] };
   for (const e of entries) {
-    if (e instanceof File) found.push({ path: e.name, file: e });
+    if (e instanceof File) found.given.push({ path: e.name, file: e });
     else if (e) await walk(e, found);
   }
   return found;
 }
 
-/** @param {any} entry @param {Given[]} found */
+/** @param {any} entry @param {{given: Given[], unread: string[]}} found */
 async function walk(entry, found) {
-  if (found.length >= most) throw new Error(`more than ${most.toLocaleString("en")} files were dropped: drop the folder of the scans alone`);
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    found.push({ path: entry.fullPath.replace(/^\/+/, ""), file });
+  if (found.given.length >= most) throw new Error(`More than ${most.toLocaleString("en")} files were dropped: drop the folder of the scans alone.`);
+  const path = entry.fullPath.replace(/^\/+/, ""), inside = [];
+  try {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      found.given.push({ path, file });
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) { // a reader gives a hundred at a time
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (some.length === 0) break;
+      inside.push(...some);
+    }
+  } catch {
+    found.unread.push(path);
     return;
   }
-  const reader = entry.createReader();
-  for (;;) { // a reader gives a hundred at a time
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (some.length === 0) return;
-    for (const e of some) await walk(e, found);
-  }
+  for (const e of inside) await walk(e, found);
 }
 
 /** @param {FileList} list @returns {Given[]} */

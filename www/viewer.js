@@ -184,6 +184,7 @@ export class Viewer {
       await this.three.show($("view-stage"), this.shown);
       this.problem = "";
     } catch (e) {
+      this.three?.hide();
       this.problem = `The 3-D viewer cannot run here: ${plain(e)} The slices show the same volume.`;
     }
     if (this.tab === "3d") this.draw();
