@@ -34,10 +34,11 @@ func dataFlags(cmd *cobra.Command) *configFlags {
 	f.set.String("normalize", "", "intensities: z, z-foreground, robust or none (data.normalize)")
 	f.set.Bool("skip-bad", false, "leave unreadable files out (data.skip_bad)")
 	f.set.String("labels", "", "CSV or TSV with a label or a subject for each image (data.labels)")
+	f.set.String("label-column", "", "its column that holds the labels, where that is not called label, class or group (data.label_column)")
 	f.set.String("splits", "", "CSV that says which image is for train, val and test, such as a run's splits.csv (data.splits)")
 	f.set.StringArrayVar(&f.sets, "set", nil, "set any key of the configuration, such as --set optimizer=sgd")
 	f.keys["size"], f.keys["fit"], f.keys["normalize"], f.keys["skip-bad"] = "data.size", "data.fit", "data.normalize", "data.skip_bad"
-	f.keys["labels"], f.keys["splits"] = "data.labels", "data.splits"
+	f.keys["labels"], f.keys["label-column"], f.keys["splits"] = "data.labels", "data.label_column", "data.splits"
 	return f
 }
 
