@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -284,19 +283,8 @@ func TestLost(t *testing.T) {
 // TestHippocampus drops a folder of real volumes with voxel labels.
 func TestHippocampus(t *testing.T) {
 	long(t)
-	dir := shared(t, "data", "JEPA_TEST_DATA")
 	folder := filepath.Join(t.TempDir(), "hippocampus")
-	for _, kind := range []string{"images", "labels"} {
-		files, err := filepath.Glob(filepath.Join(dir, "hippocampus", kind, "*.nii*"))
-		require.NoError(t, err)
-		slices.Sort(files)
-		require.Greater(t, len(files), 32)
-		for _, file := range files[:32] {
-			content, err := os.ReadFile(file)
-			require.NoError(t, err)
-			write(t, filepath.Join(folder, kind), filepath.Base(file), content)
-		}
-	}
+	hippocampi(t, folder, 32)
 	b, s := page(t)
 	b.drop(folder)
 	b.state("data")
