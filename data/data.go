@@ -61,7 +61,7 @@
 //
 // # Memory
 //
-// Samples are kept in the smallest of uint8, int16 and float32 that holds them
+// Samples are kept in the smallest of uint8, int16, float16 and float32 that holds them
 // exactly, up to [Options.CacheBytes]; the rest is read again each time.
 package data
 
@@ -139,6 +139,9 @@ const (
 	NormalizeRobust     Normalization = "robust"       // percentiles 1 to 99 of each channel to 0 to 1, clipped
 	NormalizeNone       Normalization = "none"
 )
+
+// RobustPercentiles are those of NormalizeRobust.
+var RobustPercentiles = [2]float64{1, 99}
 
 // Options of [Open]. The zero value reads images of one size as they are, z-normalised.
 type Options struct {
@@ -325,24 +328,22 @@ func volumeOf(size []int) int {
 }
 
 func (p *preprocess) normalize(x []float32) {
+	n := len(x) / p.channels
+	for c := range p.channels {
+		v := x[c*n : (c+1)*n]
+		p.rescale(v).Apply(v)
+	}
+}
+
+// rescale is what normalises the values v of a channel.
+func (p *preprocess) rescale(v []float32) transform.Rescale {
 	switch p.Options.Normalize {
 	case "", NormalizeZ:
-		transform.ZNormalize(x, p.channels, nil)
+		return transform.Standard(v, nil)
 	case NormalizeForeground:
-		n := len(x) / p.channels
-		mask := make([]bool, n)
-		for c := range p.channels {
-			v := x[c*n : (c+1)*n]
-			mean := 0.0
-			for _, a := range v {
-				mean += float64(a) / float64(n)
-			}
-			for i, a := range v {
-				mask[i] = float64(a) > mean
-			}
-			transform.ZNormalize(v, 1, mask)
-		}
+		return transform.Foreground(v)
 	case NormalizeRobust:
-		transform.RobustRescale(x, p.channels, [2]float64{1, 99}, [2]float64{0, 1})
+		return transform.Robust(v, RobustPercentiles, [2]float64{0, 1})
 	}
+	return transform.Unscaled
 }

@@ -160,11 +160,11 @@ func (l *Loader) fill(step int) {
 	}
 }
 
-// Samples returns which samples the batch of a step holds, in its order.
-func (l *Loader) Samples(step int) []int {
+// Samples appends to dst which samples the batch of a step holds, in its order.
+func (l *Loader) Samples(dst []int, step int) []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]int(nil), l.ids(step)...)
+	return append(dst, l.ids(step)...)
 }
 
 // Waited returns the time that Batch has spent waiting for samples.

@@ -80,7 +80,7 @@ func TestEpochs(t *testing.T) {
 	require.Equal(t, 2, l.StepsPerEpoch())
 	used, orders := map[int]int{}, map[string]bool{}
 	for e := range 30 {
-		epoch := slices.Concat(l.Samples(2*e), l.Samples(2*e+1))
+		epoch := slices.Concat(l.Samples(nil, 2*e), l.Samples(nil, 2*e+1))
 		orders[fmt.Sprint(epoch)] = true
 		slices.Sort(epoch)
 		assert.Len(t, slices.Compact(epoch), 6)
@@ -97,8 +97,8 @@ func TestEpochs(t *testing.T) {
 	o, err := NewLoader(d, LoaderOptions{Batch: 3, Indices: indices, Ordered: true})
 	require.NoError(t, err)
 	defer o.Close()
-	assert.Equal(t, []int{1, 2, 3}, o.Samples(0))
-	assert.Equal(t, []int{5, 8, 9}, o.Samples(5))
+	assert.Equal(t, []int{1, 2, 3}, o.Samples(nil, 0))
+	assert.Equal(t, []int{5, 8, 9}, o.Samples(nil, 5))
 	x, y := batch(t, o, 1), make([]float32, 12*12*12)
 	for k, i := range []int{5, 8, 9} {
 		require.NoError(t, d.Read(i, y))
@@ -116,7 +116,7 @@ func TestAugmented(t *testing.T) {
 	for _, step := range []int{0, 4} {
 		x := batch(t, l, step)
 		raw, want := make([]float32, 12*12*12), make([]float32, 12*12*12)
-		for k, i := range l.Samples(step) {
+		for k, i := range l.Samples(nil, step) {
 			require.NoError(t, d.Read(i, raw))
 			crops.Draw(transform.Rand(4, uint64(step), uint64(i)), []int{12, 12, 12}).Apply(want, raw, 1, []int{12, 12, 12})
 			transform.ZNormalize(want, 1, nil)
@@ -142,7 +142,7 @@ func TestAugmentedWhole(t *testing.T) {
 	for step := range 6 {
 		x := batch(t, l, step)
 		assert.Equal(t, x, batch(t, again, step))
-		for k, i := range l.Samples(step) {
+		for k, i := range l.Samples(nil, step) {
 			require.NoError(t, Augmented(d, all, 4, step, i, want))
 			assert.Equal(t, want, x[k*len(want):(k+1)*len(want)])
 			for _, v := range want {

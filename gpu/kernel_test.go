@@ -143,7 +143,7 @@ func TestKernelsFitTheCore(t *testing.T) {
 	}
 }
 
-var workgroupRE = regexp.MustCompile(`var<workgroup> \w+: array<(f32|vec[24]<f32>), (\d+)>;`)
+var workgroupRE = regexp.MustCompile(`var<workgroup> \w+: array<(f32|u32|atomic<u32>|vec[24]<f32>), (\d+)>;`)
 
 // workgroupMemory adds up what a shader declares, in bytes.
 func workgroupMemory(t *testing.T, source string) int {
@@ -153,7 +153,7 @@ func workgroupMemory(t *testing.T, source string) int {
 	for _, m := range found {
 		n, err := strconv.Atoi(m[2])
 		require.NoError(t, err)
-		bytes += n * map[string]int{"f32": 4, "vec2<f32>": 8, "vec4<f32>": 16}[m[1]]
+		bytes += n * map[string]int{"f32": 4, "u32": 4, "atomic<u32>": 4, "vec2<f32>": 8, "vec4<f32>": 16}[m[1]]
 	}
 	return bytes
 }

@@ -23,7 +23,7 @@ func Table() []Op {
 		attention(), attentionGrad(),
 		layerNorm(), layerNormGradient(), layerNormGradientParams(), qkNorm(),
 		patches(), tokens(), predictorTokens(), loss(), crossEntropy(), pool(),
-		optimizer(), vicreg(), sigreg(), health(), resident(),
+		optimizer(), vicreg(), sigreg(), health(), resident(), residentRows(), residentAugment(),
 	}
 }
 

@@ -78,7 +78,14 @@ func (a Augment) Active() bool {
 
 // Rand returns the generator of one sample at one step.
 func Rand(seed, step, sample uint64) *rand.Rand {
-	return rand.New(rand.NewPCG(mix(seed)^mix(step+0x9e3779b97f4a7c15), mix(seed+1)^mix(sample+0xbf58476d1ce4e5b9)))
+	p := rand.NewPCG(0, 0)
+	Reseed(p, seed, step, sample)
+	return rand.New(p)
+}
+
+// Reseed makes p the source of [Rand] for these arguments.
+func Reseed(p *rand.PCG, seed, step, sample uint64) {
+	p.Seed(mix(seed)^mix(step+0x9e3779b97f4a7c15), mix(seed+1)^mix(sample+0xbf58476d1ce4e5b9))
 }
 
 // mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014): near arguments give
@@ -108,22 +115,21 @@ func (a Augment) Draw(r *rand.Rand, size []int) Geometry {
 		g.Flip[i] = r.Float64() < p
 	}
 	if a.Rotate > 0 && r.Float64() < a.Rotate {
-		if turns := rotations(size); len(turns) > 0 {
-			g.Turn = turns[r.IntN(len(turns))]
+		if _, n := rotation(size, -1); n > 0 {
+			g.Turn, _ = rotation(size, r.IntN(n))
 		}
 	}
 	return g
 }
 
-// rotations lists the rotations by right angles that keep the size, without the one that
-// changes nothing.
-func rotations(size []int) []Orientation {
+// rotation returns number k of the rotations by right angles that keep the size, without
+// the one that changes nothing; n of them come before it, of all for a negative k.
+func rotation(size []int, k int) (o Orientation, n int) {
 	s := three(size)
-	var list []Orientation
-	for _, axes := range [][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+	for _, axes := range [...][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
 		odd := axes == [3]int{0, 2, 1} || axes == [3]int{1, 0, 2} || axes == [3]int{2, 1, 0} // a swap mirrors
 		for flips := range 8 {
-			o := Orientation{Axes: axes, Flip: [3]bool{flips&4 != 0, flips&2 != 0, flips&1 != 0}}
+			o = Orientation{Axes: axes, Flip: [3]bool{flips&4 != 0, flips&2 != 0, flips&1 != 0}}
 			mirrored := odd
 			keeps := true
 			for i, f := range o.Flip {
@@ -132,11 +138,14 @@ func rotations(size []int) []Orientation {
 			}
 			flat := len(size) == 2 && (axes[0] != 0 || o.Flip[0])
 			if keeps && !mirrored && !flat && o != (Orientation{Axes: [3]int{0, 1, 2}}) {
-				list = append(list, o)
+				if n == k {
+					return o, n
+				}
+				n++
 			}
 		}
 	}
-	return list
+	return Orientation{}, n
 }
 
 // box samples the crop: ten tries, then once with unit ratio, then the whole.
@@ -244,14 +253,11 @@ func (n Intensity) Apply(x []float32, channels int, size []int) {
 		Blur(x, channels, size, sigma)
 	}
 	if n.Noise > 0 {
-		r := Rand(n.Seed, 0, 0)
 		voxels := len(x) / channels
 		for c := range channels {
 			v := x[c*voxels : (c+1)*voxels]
 			_, std := moments(v, nil)
-			for i := range v {
-				v[i] += float32(r.NormFloat64() * n.Noise * std)
-			}
+			addNoise(v, c*voxels, n.Seed, n.Noise*std)
 		}
 	}
 }
@@ -289,7 +295,7 @@ func Blur(x []float32, channels int, size []int, sigma []float64) {
 	for a, n := range size {
 		inner /= n
 		if sigma[a] > 0 {
-			weights := gaussian(sigma[a])
+			weights := Gaussian(nil, sigma[a])
 			radius := len(weights) / 2
 			// n lines of inner voxels side by side, mirrored at both ends.
 			line, sum := make([]float32, (n+2*radius)*inner), make([]float64, inner)
@@ -326,21 +332,24 @@ func Blur(x []float32, channels int, size []int, sigma []float64) {
 	}
 }
 
-// gaussian returns the weights of a Gaussian from −4σ to 4σ, which sum to 1.
-func gaussian(sigma float64) []float64 {
-	radius := int(4*sigma + 0.5)
-	w := make([]float64, 2*radius+1)
+// Gaussian appends the weights of a Gaussian from −4σ to 4σ, which sum to 1: of as many
+// voxels on each side as [Radius] says.
+func Gaussian(w []float64, sigma float64) []float64 {
+	first, radius := len(w), Radius(sigma)
 	sum := 0.0
-	for i := range w {
-		z := float64(i-radius) / sigma
-		w[i] = math.Exp(-z * z / 2)
-		sum += w[i]
+	for i := -radius; i <= radius; i++ {
+		z := float64(i) / sigma
+		w = append(w, math.Exp(-z*z/2))
+		sum += w[len(w)-1]
 	}
-	for i := range w {
+	for i := first; i < len(w); i++ {
 		w[i] /= sum
 	}
 	return w
 }
+
+// Radius is the number of voxels in four deviations.
+func Radius(sigma float64) int { return int(4*sigma + 0.5) }
 
 // mirror returns the voxel that index i of n means where the image is mirrored at its
 // borders again and again: … 1 0 | 0 1 … n−1 | n−1 n−2 …

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -35,6 +36,18 @@ func TestBlur(t *testing.T) {
 	assert.Panics(t, func() { Blur(y, 1, []int{1, 3}, []float64{1}) })
 }
 
+// rotations lists what a draw chooses from.
+func rotations(size []int) []Orientation {
+	var list []Orientation
+	for {
+		o, _ := rotation(size, len(list))
+		if o == (Orientation{}) {
+			return list
+		}
+		list = append(list, o)
+	}
+}
+
 // TestRotations: as many as geometry says, each keeps handedness: the group of the cube,
 // of the square, and half turns of a brick.
 func TestRotations(t *testing.T) {
@@ -43,6 +56,8 @@ func TestRotations(t *testing.T) {
 		n    int
 	}{{[]int{4, 4, 4}, 23}, {[]int{4, 4, 6}, 7}, {[]int{3, 4, 5}, 3}, {[]int{6, 4, 6}, 7}, {[]int{5, 5}, 3}, {[]int{5, 4}, 1}, {[]int{1, 1}, 3}} {
 		list := rotations(c.size)
+		_, n := rotation(c.size, -1)
+		assert.Equal(t, c.n, n)
 		assert.Len(t, list, c.n, "%v", c.size)
 		for _, o := range list {
 			m := [3][3]float64{}
@@ -169,4 +184,26 @@ func BenchmarkBlur64(b *testing.B) {
 	for b.Loop() {
 		Blur(x, 1, []int{64, 64, 64}, []float64{1, 1, 1})
 	}
+}
+
+// TestDrawDoesNotAllocate: a step that makes its batch on a device draws only.
+func TestDrawDoesNotAllocate(t *testing.T) {
+	a := Augment{Scale: [2]float64{0.4, 1}, Flip: []float64{0.5, 0.5, 0.5}, Rotate: 1, Blur: [2]float64{0.2, 1}, Noise: [2]float64{0.1, 0.3}, Erase: [2]float64{0.05, 0.2}, Chance: 1}
+	size := []int{12, 12, 12}
+	source := rand.NewPCG(0, 0)
+	r := rand.New(source)
+	var table Tables
+	var weights []float64
+	sample := uint64(0)
+	draw := func() {
+		Reseed(source, 1, 2, sample%16)
+		sample++
+		g := a.Draw(r, size)
+		g.Tables(&table, size)
+		weights = Gaussian(weights[:0], a.DrawIntensity(r, size).Blur)
+	}
+	for range 16 {
+		draw()
+	}
+	assert.Zero(t, testing.AllocsPerRun(100, draw))
 }

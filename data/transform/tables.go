@@ -10,12 +10,13 @@ type Tables struct {
 	Weight    [3][]float32 // the second one's weight
 }
 
-// Tables returns the gather that [Geometry.Apply] does to images of the given size.
-func (g Geometry) Tables(size []int) Tables {
-	t := Tables{Axis: [3]int{0, 1, 2}}
+// Tables makes t the gather that [Geometry.Apply] does to images of the given size, in the
+// memory that t has.
+func (g Geometry) Tables(t *Tables, size []int) {
 	n, shift := three(size), 3-len(size)
 	for a := range 3 {
-		t.Low[a], t.High[a], t.Weight[a] = linear(g.Box.At[a], g.Box.Size[a], n[a])
+		t.Axis[a] = a
+		t.Low[a], t.High[a], t.Weight[a] = linear(t.Low[a][:0], t.High[a][:0], t.Weight[a][:0], g.Box.At[a], g.Box.Size[a], n[a])
 		reversed := a >= shift && g.Flip[a-shift]
 		if g.Turn != (Orientation{}) {
 			t.Axis[a] = slices.Index(g.Turn.Axes[:], a)
@@ -27,5 +28,4 @@ func (g Geometry) Tables(size []int) Tables {
 			slices.Reverse(t.Weight[a])
 		}
 	}
-	return t
 }

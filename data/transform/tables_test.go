@@ -20,11 +20,12 @@ func TestTablesAreTheGeometry(t *testing.T) {
 		for i := range x {
 			x[i] = float32(i*i%97) / 7
 		}
+		var table Tables
 		for draw := range 60 {
 			g := a.Draw(Rand(1, uint64(draw), 2), size)
 			want, got := make([]float32, len(x)), make([]float32, len(x))
 			g.Apply(want, x, 2, size)
-			table := g.Tables(size)
+			g.Tables(&table, size)
 			out := [3]int{n[1] * n[2], n[2], 1}
 			for i := range got {
 				c, v := i/voxels, i%voxels

@@ -50,10 +50,66 @@ func check[T any](what string, v []T, channels int, size []int) {
 // Epsilon keeps a constant image finite: nidl's ZNormalization adds it to σ.
 const Epsilon = 1e-8
 
-// ZNormalize replaces each channel of x by (x − μ)/(σ + 1e-8), σ the population
-// standard deviation. Where mask is not nil, μ and σ are taken over voxels whose
-// mask (one a voxel, shared by the channels) is true; a mask that selects nothing
-// leaves x centred and scaled by all of it.
+// Rescale changes the values of a channel to (min(max(v, Low), High) − Shift)/Divisor: the
+// form of every normalisation.
+type Rescale struct{ Low, High, Shift, Divisor float64 }
+
+// Unscaled changes nothing.
+var Unscaled = Rescale{math.Inf(-1), math.Inf(1), 0, 1}
+
+// Apply rescales v.
+func (r Rescale) Apply(v []float32) {
+	scale := 1 / r.Divisor
+	if r.Low == Unscaled.Low && r.High == Unscaled.High {
+		for i, x := range v {
+			v[i] = float32((float64(x) - r.Shift) * scale)
+		}
+		return
+	}
+	for i, x := range v {
+		v[i] = float32((min(max(float64(x), r.Low), r.High) - r.Shift) * scale)
+	}
+}
+
+// Standard is what gives the channel v mean 0 and population standard deviation
+// σ/(σ + 1e-8). Where mask is not nil, mean and σ are those of the voxels whose mask is
+// true, of all where none is.
+func Standard(v []float32, mask []bool) Rescale {
+	mean, std := moments(v, mask)
+	return Rescale{Unscaled.Low, Unscaled.High, mean, std + Epsilon}
+}
+
+// Foreground is [Standard] of the voxels above the channel's mean.
+func Foreground(v []float32) Rescale {
+	mean, _ := moments(v, nil)
+	mask := make([]bool, len(v))
+	for i, x := range v {
+		mask[i] = float64(x) > mean
+	}
+	return Standard(v, mask)
+}
+
+// Robust is what maps the range of the channel v between two percentiles (0 to 100, linear
+// interpolation as NumPy) onto out; values outside are clipped. A channel whose
+// percentiles coincide becomes out[0].
+func Robust(v []float32, percentiles, out [2]float64) Rescale {
+	if !(0 <= percentiles[0] && percentiles[0] < percentiles[1] && percentiles[1] <= 100) {
+		panic(fmt.Sprintf("transform: Robust: percentiles %v must rise within 0 to 100", percentiles))
+	}
+	if len(v) == 0 {
+		return Unscaled
+	}
+	work := append([]float32(nil), v...)
+	lo, hi := percentile(work, percentiles[0]), percentile(work, percentiles[1])
+	if !(hi > lo) {
+		return Rescale{lo, lo, lo - out[0], 1}
+	}
+	divisor := (hi - lo) / (out[1] - out[0])
+	return Rescale{lo, hi, lo - out[0]*divisor, divisor}
+}
+
+// ZNormalize replaces each channel of x by (x − μ)/(σ + 1e-8), as [Standard] says. The
+// mask, one a voxel, is shared by the channels.
 func ZNormalize(x []float32, channels int, mask []bool) {
 	n := len(x) / channels
 	if mask != nil && len(mask) != n {
@@ -61,11 +117,7 @@ func ZNormalize(x []float32, channels int, mask []bool) {
 	}
 	for c := range channels {
 		v := x[c*n : (c+1)*n]
-		mean, std := moments(v, mask)
-		scale := 1 / (std + Epsilon)
-		for i := range v {
-			v[i] = float32((float64(v[i]) - mean) * scale)
-		}
+		Standard(v, mask).Apply(v)
 	}
 }
 
@@ -114,29 +166,12 @@ func moments(v []float32, mask []bool) (mean, std float64) {
 	return mean, math.Sqrt((s[0] + s[1] + s[2] + s[3]) / float64(len(v)))
 }
 
-// RobustRescale maps each channel's range between two percentiles (0 to 100,
-// linear interpolation as NumPy) onto [low, high]; values outside are clipped. A
-// channel whose percentiles coincide becomes low.
+// RobustRescale maps each channel of x as [Robust] says.
 func RobustRescale(x []float32, channels int, percentiles, out [2]float64) {
-	if !(0 <= percentiles[0] && percentiles[0] < percentiles[1] && percentiles[1] <= 100) {
-		panic(fmt.Sprintf("transform: RobustRescale: percentiles %v must rise within 0 to 100", percentiles))
-	}
 	n := len(x) / channels
-	if n == 0 {
-		return
-	}
-	work := make([]float32, n)
 	for c := range channels {
 		v := x[c*n : (c+1)*n]
-		copy(work, v)
-		lo, hi := percentile(work, percentiles[0]), percentile(work, percentiles[1])
-		for i := range v {
-			t := 0.0
-			if hi > lo {
-				t = (min(max(float64(v[i]), lo), hi) - lo) / (hi - lo)
-			}
-			v[i] = float32(out[0] + t*(out[1]-out[0]))
-		}
+		Robust(v, percentiles, out).Apply(v)
 	}
 }
 
@@ -279,7 +314,7 @@ func CropResize(dst, src []float32, channels int, from []int, box Box, to []int)
 	var low, high [3][]int
 	var weight [3][]float32
 	for a := range 3 {
-		low[a], high[a], weight[a] = linear(box.At[a], box.Size[a], t[a])
+		low[a], high[a], weight[a] = linear(nil, nil, nil, box.At[a], box.Size[a], t[a])
 	}
 	n := f[0] * f[1] * f[2]
 	z0, z1 := box.At[2], box.At[2]+box.Size[2]
@@ -308,14 +343,13 @@ func CropResize(dst, src []float32, channels int, from []int, box Box, to []int)
 	}
 }
 
-// linear returns, for each of n′ outputs over n inputs that begin at first, the two
+// linear appends, for each of n′ outputs over n inputs that begin at first, the two
 // neighbours and the second one's weight.
-func linear(first, n, out int) (low, high []int, weight []float32) {
-	low, high, weight = make([]int, out), make([]int, out), make([]float32, out)
+func linear(low, high []int, weight []float32, first, n, out int) ([]int, []int, []float32) {
 	for i := range out {
 		x := min(max((float64(i)+0.5)*float64(n)/float64(out)-0.5, 0), float64(n-1))
 		l := int(x)
-		low[i], high[i], weight[i] = first+l, first+min(l+1, n-1), float32(x-float64(l))
+		low, high, weight = append(low, first+l), append(high, first+min(l+1, n-1)), append(weight, float32(x-float64(l)))
 	}
 	return low, high, weight
 }

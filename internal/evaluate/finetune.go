@@ -142,7 +142,7 @@ func (l *labelledLoader) LabelledBatch(step int, b *jepa.Batch) error {
 	if err := l.Batch(step, b.X); err != nil {
 		return err
 	}
-	for i, id := range l.Samples(step) {
+	for i, id := range l.Samples(nil, step) {
 		if l.s.regression {
 			b.Target[i] = float32((l.s.target[train][l.at[id]] - l.s.mean) / l.s.std)
 		} else {

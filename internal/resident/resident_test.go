@@ -10,6 +10,7 @@ import (
 	"wgjepa/data/phantom"
 	"wgjepa/data/transform"
 	"wgjepa/gpu"
+	"wgjepa/internal/config"
 	"wgjepa/jepa"
 )
 
@@ -36,38 +37,6 @@ func torsos(t *testing.T, normalize data.Normalization) data.Dataset {
 }
 
 var everything = transform.Augment{Scale: [2]float64{0.4, 1}, Flip: []float64{0.5, 0.5, 0.5}, Rotate: 0.5}
-
-// TestBatchesAreTheLoaders holds batches made on the device to those of the
-// processor.
-func TestBatchesAreTheLoaders(t *testing.T) {
-	for name, d := range devices(t) {
-		for _, a := range []transform.Augment{{}, everything} {
-			for _, normalize := range []data.Normalization{data.NormalizeZ, data.NormalizeNone} {
-				ds := torsos(t, normalize)
-				ids := []int{0, 1, 2, 3, 5, 7, 8, 9, 11, 13}
-				loader, err := data.NewLoader(ds, data.LoaderOptions{Batch: 4, Seed: 9, Indices: ids, Augment: a})
-				require.NoError(t, err)
-				defer loader.Close()
-				s, err := New(d, ds, loader, ids, a, 9, 4, 1<<30)
-				require.NoError(t, err)
-				x := d.Tensor("x", 4, 16*16*16)
-				want, got := make([]float32, x.Len()), make([]float32, x.Len())
-				for step := range 6 {
-					require.NoError(t, loader.Batch(step, want))
-					e := d.Begin()
-					require.NoError(t, s.Record(e, step, x))
-					require.NoError(t, e.Submit())
-					require.NoError(t, d.Read(x, got))
-					largest := float32(1)
-					for _, v := range want {
-						largest = max(largest, v, -v)
-					}
-					require.InDeltaSlice(t, want, got, 2e-5*float64(largest), "%s, step %d, %s", name, step, normalize)
-				}
-			}
-		}
-	}
-}
 
 // TestTrainingOnResidentSamples: a run is a function of its seed, and near one
 // whose batches come from the processor.
@@ -104,12 +73,7 @@ func TestTrainingOnResidentSamples(t *testing.T) {
 	require.InDeltaSlice(t, train(false), first, 1e-5)
 }
 
-func TestWhy(t *testing.T) {
-	require.Empty(t, Why(torsos(t, data.NormalizeZ), everything))
-	require.Contains(t, Why(torsos(t, data.NormalizeRobust), everything), "robust")
-	noisy := everything
-	noisy.Noise, noisy.Chance = [2]float64{0, 0.1}, 0.5
-	require.Contains(t, Why(torsos(t, data.NormalizeZ), noisy), "noise")
+func TestRoom(t *testing.T) {
 	ds := torsos(t, data.NormalizeZ)
 	loader, err := data.NewLoader(ds, data.LoaderOptions{Batch: 4})
 	require.NoError(t, err)
@@ -126,6 +90,48 @@ func TestWhy(t *testing.T) {
 	require.Zero(t, d.Allocated(), "what was sent before there was no more room")
 	require.Zero(t, Room(gpu.Info{Memory: 1 << 30}, 1<<30))
 	require.Equal(t, uint64(7<<27-1<<20), Room(gpu.Info{Memory: 1 << 30}, 1<<20))
-	require.False(t, Wanted(gpu.Info{Kind: gpu.Software}, 0, ds, everything))
-	require.True(t, Wanted(gpu.Info{Kind: gpu.Discrete}, 0, ds, everything))
+	require.False(t, Wanted(gpu.Info{Kind: gpu.Software}, 0, ds))
+	require.True(t, Wanted(gpu.Info{Kind: gpu.Discrete}, 0, ds))
+}
+
+// TestStepsDoNotAllocate: once the source is made, no step takes memory, of the device or
+// of Go, nor compiles; what it took is what batchBytes counts.
+func TestStepsDoNotAllocate(t *testing.T) {
+	all := everything
+	all.Blur, all.Noise, all.Erase, all.Chance = [2]float64{0.2, 1}, [2]float64{0, 0.2}, [2]float64{0.02, 0.2}, 0.7
+	for name, d := range devices(t) {
+		for _, normalize := range []data.Normalization{data.NormalizeZ, data.NormalizeForeground, data.NormalizeRobust} {
+			ds := torsos(t, normalize)
+			ids := ds.Split("train")
+			loader, err := data.NewLoader(ds, data.LoaderOptions{Batch: 4, Indices: ids, Augment: all})
+			require.NoError(t, err)
+			defer loader.Close()
+			fresh := d
+			if d.Info().Kind == gpu.Twins { // nobody else's scratch
+				fresh, err = gpu.Open("cpu")
+				require.NoError(t, err)
+				defer fresh.Close()
+			}
+			s, err := New(fresh, ds, loader, ids, all, 1, 4, 1<<30)
+			require.NoError(t, err)
+			if fresh != d {
+				var c config.Config
+				c.BatchSize, c.Data.Blur, c.Data.Noise, c.Data.Erase, c.Data.AugmentChance = 4, all.Blur, all.Noise, all.Erase, all.Chance
+				require.Equal(t, fresh.Allocated(), s.Bytes()+batchBytes(d.Info(), &c, ds.(data.Packable)), name)
+			}
+			x := fresh.Tensor("x", 4, 16*16*16)
+			before := fresh.Allocated()
+			step := 0
+			record := func() {
+				require.NoError(t, s.Record(fresh.Begin(), step%(2*loader.StepsPerEpoch()), x))
+				step++
+			}
+			for range 2 * loader.StepsPerEpoch() {
+				record()
+			}
+			require.Zero(t, testing.AllocsPerRun(20, record), "%s, %s", name, normalize)
+			require.NoError(t, fresh.Begin().Submit())
+			require.Equal(t, before, fresh.Allocated())
+		}
+	}
 }

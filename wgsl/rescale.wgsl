@@ -1,0 +1,19 @@
+// rescale: x (rows, cols) = (min(max(x, r₀), r₁) − r₂)/r₃ in place, r the row's of
+// rescales (rows, 4).
+// One invocation an element.
+// Twin: internal/ref/rows.go
+struct Params {
+  n: u32,
+  cols: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> rescales: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> x: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= p.n) { return; }
+  let r = rescales[i / p.cols];
+  x[i] = (clamp(x[i], r.x, r.y) - r.z) / r.w;
+}
