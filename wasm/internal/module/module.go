@@ -131,3 +131,35 @@ func AppendSigned(to []byte, v int64) []byte {
 		to = append(to, b|0x80)
 	}
 }
+
+// Instruction takes one instruction and returns its bytes, the operation's
+// first.
+func (r *Reader) Instruction() []byte {
+	start := r.Rest
+	switch op := r.Byte(); {
+	case op >= 0x02 && op <= 0x04, // block, loop, if: a type
+		op == 0x0c || op == 0x0d, op == 0x10, // br, br_if, call
+		op >= 0x20 && op <= 0x24, // of variables
+		op >= 0x3f && op <= 0x42: // memory.size, memory.grow, i32.const, i64.const
+		r.Signed()
+	case op == 0x0e: // br_table
+		for range r.Number() + 1 {
+			r.Number()
+		}
+	case op == 0x11, op >= 0x28 && op <= 0x3e: // call_indirect, loads and stores
+		r.Number()
+		r.Number()
+	case op == 0x43: // f32.const
+		r.Bytes(4)
+	case op == 0x44: // f64.const
+		r.Bytes(8)
+	case op == 0xfc:
+		switch r.Number() {
+		case 10: // memory.copy
+			r.Bytes(2)
+		case 11: // memory.fill
+			r.Bytes(1)
+		}
+	}
+	return start[:len(start)-len(r.Rest)]
+}

@@ -1,14 +1,20 @@
 // Command shrink makes a wasm file that Go's linker wrote smaller without
 // changing what it does.
 //
-// Go looks up the function that a program counter lies in by a table with 16
-// buckets for every 64 KiB of code (runtime/symtab.go, findfuncbucket). In wasm
-// each function counts as 64 KiB of code, so that the table holds every number
-// 16 times among zeros, and is larger than most programs' data. The table is
-// left out, and a start function writes it to memory.
+//   - The tables by which Go finds the function that a program counter lies in are
+//     left out as far as they can be computed, and a start function writes them
+//     to memory. With them goes what says the lines of code: the traces of a panic
+//     name the functions.
+//   - Code is said shorter where Go's compiler always writes the same.
+//
+// The first of these tables has 16 buckets for every 64 KiB of code
+// (runtime/symtab.go, findfuncbucket). In wasm each function counts as 64 KiB of
+// code, so that the table holds every number 16 times among zeros, and is larger
+// than most programs' data.
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -69,21 +75,31 @@ func shrink(file []byte) ([]byte, error) {
 		return nil, errors.New("the table of functions by program counter is not where this Go keeps it")
 	}
 	clear(memory[table:][:buckets*bucket])
+	list, err := stripFunctionTable(memory)
+	if err != nil {
+		return nil, err
+	}
 	data.Content = writeData(memory)
 
-	kind, err := types.Append([]byte{0x60, 0, 0}) // no parameters, no results
-	if err != nil {
-		return nil, err
-	}
-	index, err := functions.Append(binary.AppendUvarint(nil, uint64(kind)))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := code.Append(fill(table, buckets)); err != nil {
-		return nil, err
-	}
 	r := module.Reader{Rest: imports.Content}
-	start := module.Section{ID: module.Start, Content: binary.AppendUvarint(nil, uint64(r.Number()+index))}
+	imported := r.Number()
+	// add adds a function and returns its index.
+	add := func(signature, body []byte) int {
+		kind, err1 := types.Append(signature)
+		index, err2 := functions.Append(binary.AppendUvarint(nil, uint64(kind)))
+		_, err3 := code.Append(sized(body))
+		err = cmp.Or(err, err1, err2, err3)
+		return imported + index
+	}
+	push := add([]byte{0x60, 1, i64, 1, i32}, pushReturn)
+	fill := add([]byte{0x60, 0, 0}, slices.Concat([]byte{1, 2, i32}, fillBuckets(table, buckets), list.fill(), []byte{end}))
+	if err != nil {
+		return nil, err
+	}
+	if code.Content, err = compactAll(code.Content, push); err != nil {
+		return nil, err
+	}
+	start := module.Section{ID: module.Start, Content: binary.AppendUvarint(nil, uint64(fill))}
 	after := slices.IndexFunc(sections, func(s module.Section) bool { return s.ID >= module.Element })
 	return module.Write(slices.Insert(sections, after, start)), nil
 }
@@ -166,23 +182,33 @@ func findBuckets(memory []byte) (at, buckets int) {
 
 // Instructions and types (WebAssembly core specification, §5.4).
 const (
-	i32, void                  = 0x7f, 0x40
-	loop, branchIf, end        = 0x03, 0x0d, 0x0b
-	get, tee                   = 0x20, 0x22
-	store, i32const            = 0x36, 0x41
-	less, add, multiply, shift = 0x49, 0x6a, 0x6c, 0x76
+	i32, i64, void                         = 0x7f, 0x7e, 0x40
+	unreachable, block, loop, If, end      = 0x00, 0x02, 0x03, 0x04, 0x0b
+	branch, branchIf, branchTable          = 0x0c, 0x0d, 0x0e
+	leave, call, drop, choose              = 0x0f, 0x10, 0x1a, 0x1b
+	get, set, tee, globalGet, globalSet    = 0x20, 0x21, 0x22, 0x23, 0x24
+	load, load8, store, store64, lastStore = 0x28, 0x2d, 0x36, 0x37, 0x3e
+	i32const, i64const, lastConst          = 0x41, 0x42, 0x44
+	less, add, subtract, multiply          = 0x49, 0x6a, 0x6b, 0x6c
+	and, shiftLeft, shift                  = 0x71, 0x74, 0x76
+	add64, multiply32, multiply64          = 0x7c, 0x94, 0xa2
+	wrap, extend                           = 0xa7, 0xad
+	bulk                                   = 0xfc // and one more byte
 )
 
-// fill is the body of a function that writes the table: i/16 at the beginning
-// of every bucket i.
-func fill(table, buckets int) []byte {
+// fillBuckets is a loop that writes i/16 at the beginning of every bucket i.
+func fillBuckets(table, buckets int) []byte {
 	const i = 0
-	body := []byte{1, 1, i32, loop, void} // one local
+	body := []byte{loop, void}
 	body = append(body, get, i, i32const, bucket, multiply, get, i, i32const, 4, shift)
 	body = append(body, store, 2)
 	body = binary.AppendUvarint(body, uint64(table))
 	body = append(body, get, i, i32const, 1, add, tee, i, i32const)
 	body = module.AppendSigned(body, int64(buckets))
-	body = append(body, less, branchIf, 0, end, end)
+	return append(body, less, branchIf, 0, end)
+}
+
+// sized puts a body's length before it.
+func sized(body []byte) []byte {
 	return append(binary.AppendUvarint(nil, uint64(len(body))), body...)
 }

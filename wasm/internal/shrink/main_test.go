@@ -2,7 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"encoding/hex"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +40,35 @@ func section(t *testing.T, file []byte, id byte) []byte {
 	return nil
 }
 
+// symbols is Go's table of n functions, which lies at a multiple of 8: two
+// programs for lines and files, then one that function 0 uses for its stack map,
+// of eight bytes each.
+func symbols(n int) []byte {
+	const names, units, files, programs, index = 72, 88, 96, 104, 136
+	table := []byte(magic)
+	for _, v := range []uint64{uint64(n), 1, 0, names, units, files, programs, index} {
+		table = binary.LittleEndian.AppendUint64(table, v)
+	}
+	table = append(table, "main.main\x00      units   files   "...)
+	table = append(table, "\x00       lines---files---stackmap"...)
+	records := 8*n + 8
+	for i := range n {
+		table = numbers(table, firstNumber+i, records+i*48)
+	}
+	table = numbers(table, firstNumber+n, 0)
+	for i := range n {
+		table = numbers(table, firstNumber+i, 0, 0, 0, 0, 16, 8, 1, 7, 7, 0, 24)
+	}
+	return table
+}
+
+func numbers(to []byte, list ...int) []byte {
+	for _, v := range list {
+		to = binary.LittleEndian.AppendUint32(to, uint32(v))
+	}
+	return to
+}
+
 func TestShrinkLeavesTheTableOut(t *testing.T) {
 	const at, buckets = 1012, 16*300 + 1
 	memory := append(bytes.Repeat([]byte{0, 0, 7}, 300), make([]byte, at-900)...)
@@ -43,7 +76,8 @@ func TestShrinkLeavesTheTableOut(t *testing.T) {
 		memory = binary.LittleEndian.AppendUint32(memory, uint32(i/each))
 		memory = append(memory, make([]byte, bucket-4)...)
 	}
-	memory = append(memory, "behind"...)
+	memory = append(memory, "before"...)
+	memory = append(append(memory, symbols(2)...), "behind"...)
 	file := program(memory)
 	small, err := shrink(file)
 	require.NoError(t, err)
@@ -53,27 +87,145 @@ func TestShrinkLeavesTheTableOut(t *testing.T) {
 	require.ErrorContains(t, err, "shrunk before")
 
 	clear(memory[at : at+buckets*bucket])
+	list, err := stripFunctionTable(memory)
+	require.NoError(t, err)
 	left, err := readData(section(t, small, module.Data))
 	require.NoError(t, err)
 	require.Equal(t, memory, left)
 
-	// Function 3 follows two imports and the one that was there.
-	require.Equal(t, []byte{3}, section(t, small, module.Start))
-	require.Equal(t, []byte{2, 0, 1}, section(t, small, module.Function))
-	require.True(t, bytes.HasSuffix(section(t, small, module.Code), fill(at, buckets)))
+	// Functions 3 and 4 follow two imports and the one that was there.
+	require.Equal(t, []byte{4}, section(t, small, module.Start))
+	require.Equal(t, []byte{3, 0, 1, 2}, section(t, small, module.Function))
+	code := section(t, small, module.Code)
+	require.Contains(t, string(code), string(fillBuckets(at, buckets)))
+	require.Contains(t, string(code), string(list.fill()))
+	require.Contains(t, string(code), string(pushReturn))
 }
 
-// The body in the text format:
+// The loop in the text format:
 //
-//	(local i32) (loop
+//	(loop
 //	  (i32.store offset=1012 (i32.mul (local.get 0) (i32.const 20)) (i32.shr_u (local.get 0) (i32.const 4)))
 //	  (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 4801))))
-func TestFill(t *testing.T) {
+func TestFillBuckets(t *testing.T) {
 	require.Equal(t, []byte{
-		34, 1, 1, 0x7f, 0x03, 0x40,
+		0x03, 0x40,
 		0x20, 0, 0x41, 20, 0x6c, 0x20, 0, 0x41, 4, 0x76, 0x36, 2, 0xf4, 0x07,
-		0x20, 0, 0x41, 1, 0x6a, 0x22, 0, 0x41, 0xc1, 0x25, 0x49, 0x0d, 0, 0x0b, 0x0b,
-	}, fill(1012, 4801))
+		0x20, 0, 0x41, 1, 0x6a, 0x22, 0, 0x41, 0xc1, 0x25, 0x49, 0x0d, 0, 0x0b,
+	}, fillBuckets(1012, 4801))
+}
+
+func TestStripFunctions(t *testing.T) {
+	memory := append(make([]byte, 16), symbols(2)...)
+	f, err := stripFunctionTable(memory)
+	require.NoError(t, err)
+	require.Equal(t, functionTable{at: 16 + 136, first: 24, n: 2}, f)
+	require.Contains(t, string(memory), "main.main\x00")
+	require.Contains(t, string(memory), "stackmap")
+	require.NotContains(t, string(memory), "units")
+	require.NotContains(t, string(memory), "lines")
+	require.NotContains(t, string(memory), "files")
+	want := numbers(nil, 0, 0, 0, 0, firstNumber+2, 0)
+	for range 2 {
+		want = numbers(want, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 24)
+	}
+	require.Equal(t, want, memory[f.at:])
+
+	// A table of another form is refused, and nothing is read beyond its end.
+	whole := symbols(2)
+	for n := range len(whole) {
+		_, err := stripFunctionTable(whole[:n:n])
+		require.ErrorIs(t, err, errFunctionTable, n)
+		whole = symbols(2)
+	}
+	binary.LittleEndian.PutUint32(whole[136+8+4:], 80)
+	_, err = stripFunctionTable(whole)
+	require.ErrorIs(t, err, errFunctionTable)
+}
+
+// The loop in the text format, for a table at 1012:
+//
+//	(local.set 0 (i32.const 0))
+//	(local.set 1 (i32.const 24))
+//	(loop
+//	  (i32.store offset=1012 (i32.shl (local.get 0) (i32.const 3)) (i32.add (local.get 0) (i32.const 4096)))
+//	  (i32.store offset=1016 (i32.shl (local.get 0) (i32.const 3)) (local.get 1))
+//	  (i32.store offset=1012 (local.get 1) (i32.add (local.get 0) (i32.const 4096)))
+//	  (local.set 1 (i32.and (i32.const -8) (i32.add
+//	    (i32.shl (i32.add (i32.load offset=1040 (local.get 1)) (i32.load8_u offset=1055 (local.get 1))) (i32.const 2))
+//	    (i32.add (local.get 1) (i32.const 51)))))
+//	  (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 2))))
+func TestFillFunctions(t *testing.T) {
+	require.Equal(t, []byte{
+		0x41, 0, 0x21, 0, 0x41, 24, 0x21, 1, 0x03, 0x40,
+		0x20, 0, 0x41, 3, 0x74, 0x20, 0, 0x41, 0x80, 0x20, 0x6a, 0x36, 2, 0xf4, 0x07,
+		0x20, 0, 0x41, 3, 0x74, 0x20, 1, 0x36, 2, 0xf8, 0x07,
+		0x20, 1, 0x20, 0, 0x41, 0x80, 0x20, 0x6a, 0x36, 2, 0xf4, 0x07,
+		0x20, 1, 0x28, 2, 0x90, 0x08, 0x20, 1, 0x2d, 0, 0x9f, 0x08, 0x6a, 0x41, 2, 0x74,
+		0x20, 1, 0x41, 51, 0x6a, 0x6a, 0x41, 0x78, 0x71, 0x21, 1,
+		0x20, 0, 0x41, 1, 0x6a, 0x22, 0, 0x41, 2, 0x49, 0x0d, 0, 0x0b,
+	}, functionTable{at: 1012, first: 24, n: 2}.fill())
+}
+
+// A function of two resume points as the compiler writes it, and what becomes of
+// each part. Labels count outwards: blocks, the loop, the exit.
+func TestCompact(t *testing.T) {
+	const push = "20 01 41 08 6b 22 01 24 00 20 01 42 ac 02 37 03 00" // return address 300
+	parts := []struct{ name, from, to string }{
+		{"one local; stack pointer, exit, loop, segments, table", "01 01 7f 23 00 21 01 02 40 03 40 02 40 02 40 02 40 20 00 0e 03 00 01 01 02 0b", ""},
+		{"the stack grows", "20 01 45 04 40 " + push + " 41 00 10 07 23 00 21 01 0d 04 0b", "20 01 45 04 40 42 ac 02 10 63 10 07 0f 0b"},
+		{"call", push + " 41 00 10 08 23 00 21 01 0d 03", "42 ac 02 10 63 10 08 23 00 21 01 0d 03"},
+		{"segment 1", "0b", ""},
+		{"call of a closure", "20 02 " + push + " 42 10 88 a7 21 00 41 00 20 00 11 00 00 23 00 21 01 0d 02", "20 02 42 ac 02 10 63 1a 42 10 88 a7 21 00 41 00 20 00 11 00 00 23 00 21 01 0d 02"},
+		{"jump ahead", "20 00 04 40 41 03 21 00 0c 02 0b", "20 00 0d 00"},
+		{"jump back", "20 00 04 40 41 01 21 00 0c 02 0b", "20 00 41 01 21 00 0d 01"},
+		{"jump ahead in a block", "02 40 41 03 21 00 0c 02 0b", "02 40 0c 01 0b"},
+		{"a branch elsewhere", "41 03 21 00 0c 02", ""},
+		{"store in the frame", "20 01 ad 42 10 7c a7 42 05 37 03 08", "20 01 42 05 37 03 18"},
+		{"load of the frame and store", "20 01 ad 42 10 7c a7 20 01 ad 42 08 7c a7 29 03 00 37 03 08", "20 01 20 01 29 03 08 37 03 18"},
+		{"a place as a value", "20 01 ad 42 10 7c a7 1a", "20 01 41 10 6a 1a"},
+		{"panic", push + " 41 00 10 09 23 00 21 01 0d 02 0b 00", "42 ac 02 10 63 10 09 0f 0b 00"},
+		{"return with a frame", "20 01 41 20 6a 22 01 24 00 20 01 41 08 6a 22 01 24 00 41 00 0f", "20 01 41 28 6a 24 00 41 00 0f"},
+		{"return without", "20 01 41 08 6a 22 01 24 00 41 00 0f", "20 01 41 08 6a 24 00 41 00 0f"},
+		{"the end", "0b 00 0b 41 01 0b", ""},
+	}
+	bytesOf := func(text string) []byte {
+		list, err := hex.DecodeString(strings.ReplaceAll(text, " ", ""))
+		require.NoError(t, err)
+		return list
+	}
+	var from, to, numeric []byte
+	for _, p := range parts {
+		from = append(from, bytesOf(p.from)...)
+		to = append(to, bytesOf(cmp.Or(p.to, p.from))...)
+	}
+	body, err := compact(from, 99)
+	require.NoError(t, err)
+	require.Equal(t, hex.EncodeToString(to), hex.EncodeToString(body))
+
+	// Where floating-point numbers are multiplied, jumps stay.
+	product := bytesOf("44 0000000000000000 44 0000000000000000 a2 1a")
+	at := len(bytesOf(parts[0].from))
+	from = slices.Insert(from, at, product...)
+	for _, p := range parts {
+		if p.to == "" || strings.HasPrefix(p.name, "jump") {
+			p.to = p.from
+		}
+		numeric = append(numeric, bytesOf(p.to)...)
+	}
+	body, err = compact(from, 99)
+	require.NoError(t, err)
+	require.Equal(t, hex.EncodeToString(slices.Insert(numeric, at, product...)), hex.EncodeToString(body))
+
+	// Assembly with its own way of being called stays.
+	assembly := bytesOf("00 20 00 20 01 6a 0b")
+	body, err = compact(assembly, 99)
+	require.NoError(t, err)
+	require.Equal(t, assembly, body)
+
+	for n := range len(from) {
+		_, _ = compact(from[:n:n], 99) // does not panic
+	}
 }
 
 func TestShrinkRefuses(t *testing.T) {
