@@ -176,8 +176,8 @@ func (d *Device) alloc(label string, float bool, dims []int) Tensor {
 	if d.err != nil {
 		return t
 	}
-	if max := d.info.Limits.BufferSize; uint64(n) > max/4 {
-		d.fail(fmt.Errorf("gpu: %s %v needs %d bytes, %s holds at most %d in one buffer: %w", label, t, 4*uint64(n), d.info.Name, max, ErrMemory))
+	if limit := d.info.Limits.BufferSize; uint64(n) > limit/4 {
+		d.fail(fmt.Errorf("gpu: %s %v needs %d bytes, %s holds at most %d in one buffer: %w", label, t, 4*uint64(n), d.info.Name, limit, ErrMemory))
 		return t
 	}
 	h, err := d.drv.NewBuffer(label, float, n)
@@ -206,7 +206,7 @@ func (d *Device) none(float bool) Tensor {
 		i = 1
 	}
 	if d.nones[i].IsNil() {
-		d.nones[i] = d.alloc("none", float, []int{align})
+		d.nones[i] = d.alloc("none", float, []int{Align})
 		d.nones[i].buf.shared = true
 	}
 	return d.nones[i]

@@ -171,7 +171,7 @@ func (e *Encoder) multiply(p product) {
 		vector = e.d.none(true)
 	}
 	if extra.IsNil() {
-		extra = e.d.scratch("no extra", align)
+		extra = e.d.scratch("no extra", Align)
 	}
 	ta, tb, scalar := 0, 0, 1
 	alongA, alongB := p.RowA, p.RowB

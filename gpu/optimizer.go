@@ -75,7 +75,7 @@ func (e *Encoder) Update(p, g, m, v, vmax, target, clip Tensor, u Update) {
 		part := func(t Tensor, name string) Tensor {
 			if t.IsNil() {
 				// Each absent arena has a stand-in of its own: all are bound for writing.
-				return e.d.scratch(name, align)
+				return e.d.scratch(name, Align)
 			}
 			return t.Slice(off, n)
 		}
@@ -167,7 +167,7 @@ func (e *Encoder) piece(t Tensor, off, n int) Tensor {
 }
 
 func (e *Encoder) pieceLen() int {
-	return max(1, int(e.d.info.Limits.BindingSize/4)/align) * align
+	return max(1, int(e.d.info.Limits.BindingSize/4)/Align) * Align
 }
 
 // lanes runs the first stage of a sum over all of tensors, which launch

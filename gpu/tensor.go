@@ -8,9 +8,9 @@ import (
 	"wgjepa/gpu/internal/driver"
 )
 
-// align is the number of elements that a tensor inside an arena starts at a
-// multiple of: WebGPU binds storage at multiples of 256 bytes.
-const align = 64
+// Align is the number of elements that a Slice starts at a multiple of: WebGPU
+// binds storage at multiples of 256 bytes.
+const Align = 64
 
 // buffer is device memory with an identity for the cache of bindings.
 type buffer struct {
@@ -66,7 +66,7 @@ func (t Tensor) Len() int {
 	return n
 }
 
-// Cols is the last axis, Rows the product of the others.
+// Cols is the last axis.
 func (t Tensor) Cols() int { return t.Dim(-1) }
 
 // Rows is the product of all axes but the last.
@@ -82,10 +82,10 @@ func (t Tensor) Reshape(dims ...int) Tensor {
 	return t
 }
 
-// Slice returns the n elements from off, which must be a multiple of 64, as a
+// Slice returns the n elements from off, which must be a multiple of Align, as a
 // tensor of one axis.
 func (t Tensor) Slice(off, n int) Tensor {
-	if off%align != 0 || off < 0 || n < 1 || off+n > t.cap { // a binding cannot be empty
+	if off%Align != 0 || off < 0 || n < 1 || off+n > t.cap { // a binding cannot be empty
 		panic(fmt.Sprintf("gpu: Slice: %d elements from %d of %s %v", n, off, t.label(), t))
 	}
 	t.off, t.cap, t.rank, t.dims = t.off+off, n, 1, [4]int{n}

@@ -78,13 +78,11 @@ type Regularizer struct {
 // on reports whether any term is.
 func (r Regularizer) on() bool { return r != Regularizer{} }
 
-// Default returns the preset's parameters; the encoder's sizes are left to
-// the caller.
+// Default returns the preset's parameters, those of the masks as maskgen has
+// them; the encoder's sizes are left to the caller.
 func Default(preset string) (Config, error) {
 	c := Config{
 		Preset: preset, Encoder: model.DefaultViT(),
-		ContextBlockScale: [2]float64{0.85, 1}, TargetBlockScale: [2]float64{0.15, 0.2}, AspectRatio: [2]float64{0.75, 1.5},
-		NumTargetBlocks: 4, MinKeep: 4,
 		PredictorEmbedDim: 384, PredictorDepth: 6,
 		Optimizer: "adamW", LearningRate: 3e-4, WeightDecay: 5e-4, WeightDecayEnd: 5e-4, ExcludeBiasAndNormWD: true,
 		Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, AccumulateGradBatches: 1,
@@ -93,12 +91,15 @@ func Default(preset string) (Config, error) {
 		SIGRegDirections: 32,
 		BatchSize:        16, MaxEpochs: 100,
 	}
+	masks := maskgen.Default()
 	switch preset {
 	case "default":
 	case "nidl":
+		masks = maskgen.Nidl()
 		c.Encoder.PosOrder = "nidl"
 	case "paper":
-		c.MinKeep, c.PredictorDepth = 10, 12
+		masks = maskgen.Paper()
+		c.PredictorDepth = 12
 		c.LearningRate, c.WarmupStartLR, c.MinLR = 1e-3, 2e-4, 1e-6
 		c.WeightDecay, c.WeightDecayEnd = 0.04, 0.4
 		c.EMASchedule, c.ScheduleScale, c.WarmupEpochs, c.MaxEpochs = "linear", 1.25, 40, 300
@@ -106,6 +107,8 @@ func Default(preset string) (Config, error) {
 	default:
 		return c, fmt.Errorf("preset is %q: it must be default, nidl or paper", preset)
 	}
+	c.ContextBlockScale, c.TargetBlockScale, c.AspectRatio = masks.ContextScale, masks.TargetScale, masks.AspectRatio
+	c.NumTargetBlocks, c.MinKeep = masks.Targets, masks.MinKeep
 	return c, nil
 }
 

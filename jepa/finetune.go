@@ -86,9 +86,17 @@ type Finetuner struct {
 	x, target, weight, pooled, y gpu.Tensor // (B, C, …), (B), (K), (B, D), (B, K)
 	label, inverse               gpu.Tensor // (B), (B, P): every patch is at its place
 	dTokens, dPooled, dy         gpu.Tensor // (B, P, D), (B, D), (B, K)
-	scalars                      gpu.Tensor // loss, gradient norm and clipping factor, one every 64 elements
+	scalars                      gpu.Tensor // one every gpu.Align elements: see the slots
 	classWeights                 []float64
 }
+
+// slots of Finetuner.scalars.
+const (
+	finetuneLoss = iota
+	finetuneGradNorm
+	finetuneClip
+	finetuneSlots
+)
 
 // NewFinetuner makes a finetuner whose encoder starts as that of from. weights
 // are those of the classes; none makes it a regression. The head is zero until
@@ -115,15 +123,14 @@ func NewFinetuner(d *gpu.Device, c Finetune, from *Features, weights []float64, 
 			t.moments[i] = optimizerState{m: d.Tensor("first moment", n), v: d.Tensor("second moment", n)}
 		}
 	}
-	g := v.Geometry()
-	t.x = d.Tensor("x", B, g.Channels*g.Size[0]*g.Size[1]*g.Size[2])
+	t.x = d.Tensor("x", B, v.SampleLen())
 	t.pooled, t.y, t.dy = d.Tensor("pooled", B, D), d.Tensor("outputs", B, K), d.Tensor("d outputs", B, K)
 	t.label, t.target, t.weight = d.Indices("labels", B), d.Tensor("targets", B), d.Tensor("class weights", K)
 	if !c.HeadOnly {
 		t.dPooled, t.dTokens = d.Tensor("d pooled", B, D), d.Tensor("d features", B, P, D)
 		t.inverse = d.Indices("patches", B, P)
 	}
-	t.scalars = d.Tensor("scalars", 3*64)
+	t.scalars = d.Tensor("scalars", finetuneSlots*gpu.Align)
 	if err := d.Err(); err != nil {
 		return nil, fmt.Errorf("jepa: finetune: %w", err)
 	}
@@ -220,7 +227,7 @@ func (t *Finetuner) Step(b *Batch) error {
 	return nil
 }
 
-func (t *Finetuner) scalar(slot int) gpu.Tensor { return t.scalars.Slice(64*slot, 1) }
+func (t *Finetuner) scalar(slot int) gpu.Tensor { return t.scalars.Slice(gpu.Align*slot, 1) }
 
 // record records a step on the uploaded batch, whose class weights add up to
 // mass.
@@ -233,9 +240,9 @@ func (t *Finetuner) record(e *gpu.Encoder, mass float64) {
 func (t *Finetuner) gradients(e *gpu.Encoder, mass float64) {
 	y := t.forward(e, t.Config.BatchSize)
 	if t.Classes {
-		e.CrossEntropy(t.scalar(0), t.dy, y, t.label, t.weight, t.Config.LabelSmoothing, 1/mass)
+		e.CrossEntropy(t.scalar(finetuneLoss), t.dy, y, t.label, t.weight, t.Config.LabelSmoothing, 1/mass)
 	} else {
-		e.SmoothL1(t.scalar(0), t.dy, y, t.target, 1)
+		e.SmoothL1(t.scalar(finetuneLoss), t.dy, y, t.target, 1)
 	}
 	t.head.Backward(e, t.dPooled, t.dy, t.pooled)
 	if t.Config.HeadOnly {
@@ -253,7 +260,7 @@ func (t *Finetuner) update(e *gpu.Encoder) {
 	if !c.HeadOnly {
 		grads = append(grads, t.weights.Grads)
 	}
-	norm, clip := t.scalar(1), t.scalar(2)
+	norm, clip := t.scalar(finetuneGradNorm), t.scalar(finetuneClip)
 	e.GradNorm(norm, grads...)
 	limit := c.GradientClipVal
 	if limit == 0 {
@@ -302,7 +309,7 @@ func (t *Finetuner) Stats() (FinetuneStats, error) {
 	if err := t.device.Read(t.scalars, values); err != nil {
 		return FinetuneStats{}, fmt.Errorf("jepa: finetune: step %d: %w", t.step, err)
 	}
-	return FinetuneStats{Step: t.step, Epoch: float64(t.step) / float64(t.stepsPerEpoch), Loss: float64(values[0]), LR: t.LR(max(0, t.step-1)), GradNorm: float64(values[64])}, nil
+	return FinetuneStats{Step: t.step, Epoch: float64(t.step) / float64(t.stepsPerEpoch), Loss: float64(values[gpu.Align*finetuneLoss]), LR: t.LR(max(0, t.step-1)), GradNorm: float64(values[gpu.Align*finetuneGradNorm])}, nil
 }
 
 // Predict writes the outputs (n, K) for the n samples x (n, C, …), logits of

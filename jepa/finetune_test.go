@@ -72,7 +72,7 @@ func TestFinetuneGradients(t *testing.T) {
 				f.gradients(e, 5)
 				require.NoError(t, e.Submit())
 				v := []float64{0}
-				require.NoError(t, d.ReadFloat64(f.scalar(0), v))
+				require.NoError(t, d.ReadFloat64(f.scalar(finetuneLoss), v))
 				return v[0]
 			}
 			zero := func() {
@@ -93,17 +93,7 @@ func TestFinetuneGradients(t *testing.T) {
 				require.NoError(t, d.ReadFloat64(p.Grad, grad))
 				require.NoError(t, d.ReadFloat64(p.Value, value))
 				for _, i := range []int{0, p.Len() / 2, p.Len() - 1} {
-					const h = 1e-5
-					at := value[i]
-					value[i] = at + h
-					d.WriteFloat64(p.Value, value)
-					up := loss()
-					value[i] = at - h
-					d.WriteFloat64(p.Value, value)
-					down := loss()
-					value[i] = at
-					d.WriteFloat64(p.Value, value)
-					require.InDelta(t, (up-down)/(2*h), grad[i], 1e-7+1e-5*math.Abs(grad[i]), "%s[%d]", name, i)
+					require.InDelta(t, centralDifference(d, p.Value, value, i, loss), grad[i], 1e-7+1e-5*math.Abs(grad[i]), "%s[%d]", name, i)
 				}
 			}
 		})

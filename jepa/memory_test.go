@@ -65,9 +65,9 @@ func TestEstimateMemoryIsCheap(t *testing.T) {
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20))
 }
 
-// TestLoadFeaturesTrustsNoSize: a file whose configuration is larger than what
-// it holds is refused before anything is allocated for it.
-func TestLoadFeaturesTrustsNoSize(t *testing.T) {
+// TestFilesPromiseTooMuch: a file whose configuration is larger than what it
+// holds is refused before anything is allocated for it.
+func TestFilesPromiseTooMuch(t *testing.T) {
 	c := tiny(t)
 	c.Encoder.EmbedDim, c.Encoder.Depth = 1<<14, 1000
 	c.Encoder.NumHeads, c.PredictorNumHeads = 64, 2
@@ -79,6 +79,8 @@ func TestLoadFeaturesTrustsNoSize(t *testing.T) {
 	defer f.Close()
 	d := cpu(t)
 	_, err = LoadFeatures(d, f, ContextEncoder, 16)
+	require.ErrorContains(t, err, "has no tensor context_encoder.")
+	_, err = LoadSurprise(d, f)
 	require.ErrorContains(t, err, "has no tensor context_encoder.")
 	require.Zero(t, d.Allocated())
 }

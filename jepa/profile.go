@@ -8,8 +8,8 @@ import (
 
 // Profile is Step kernel by kernel; it returns the time that each took in all.
 func (t *Trainer) Profile(x []float32) (gpu.Profile, error) {
-	if err := t.masks.Sample(&t.m, t.Config.Seed, uint64(t.step), t.Config.BatchSize); err != nil {
-		return gpu.Profile{}, fmt.Errorf("jepa: step %d: %w", t.step, err)
+	if err := t.drawMasks(); err != nil {
+		return gpu.Profile{}, err
 	}
 	t.upload(x, &t.m)
 	e := t.device.Begin()

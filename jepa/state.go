@@ -33,7 +33,7 @@ func (t *Trainer) tensors(optimizer bool) []namedTensor {
 	if !optimizer {
 		return list
 	}
-	for i, n := range []network{{"context_encoder", t.contextWeights.Arena}, {"predictor", t.predictorWeights.Arena}} {
+	for i, n := range []network{{ContextEncoder, t.contextWeights.Arena}, {predictorName, t.predictorWeights.Arena}} {
 		o := t.optimizers[i]
 		for _, m := range []struct {
 			name string
@@ -253,10 +253,11 @@ func (t *Trainer) Untrained(use func(*Features) error) (err error) {
 	return err
 }
 
-// Encoders that a weights file holds.
+// Networks that a state or weights file holds.
 const (
 	ContextEncoder = "context_encoder"
 	TargetEncoder  = "target_encoder"
+	predictorName  = "predictor"
 )
 
 // LoadFeatures opens the encoder of that name in a state or weights file.
@@ -265,25 +266,49 @@ func LoadFeatures(d *gpu.Device, f *checkpoint.File, encoder string, batch int) 
 	if err != nil {
 		return nil, err
 	}
-	// All is checked before anything is allocated: the file's configuration may
-	// promise more than the file holds.
-	for _, p := range model.NewEncoderWeights(gpu.Estimate(d.Info()), encoder, c.Encoder, false).All() {
-		if err := checkShape(f, encoder+"."+p.Name, p.Shape); err != nil {
-			return nil, err
-		}
+	promised := model.NewEncoderWeights(gpu.Estimate(d.Info()), encoder, c.Encoder, false)
+	if err := (network{encoder, promised.Arena}).isIn(f); err != nil {
+		return nil, err
 	}
 	fs, w := newFeatures(d, c.Encoder, encoder, batch)
-	return fs, load(w.Arena, f, encoder)
+	return fs, network{encoder, w.Arena}.load(f)
 }
 
-// load sets all values of a network from the file.
-func load(a *model.Arena, f *checkpoint.File, name string) error {
-	for _, p := range a.All() {
-		values, shape, err := f.Float64s(name + "." + p.Name)
+// network is one of the three, by its name in files.
+type network struct {
+	name  string
+	arena *model.Arena
+}
+
+// networks are the three of a run.
+func (t *Trainer) networks() []network {
+	return []network{
+		{ContextEncoder, t.contextWeights.Arena},
+		{TargetEncoder, t.targetWeights.Arena},
+		{predictorName, t.predictorWeights.Arena},
+	}
+}
+
+// isIn checks that the file has all tensors of n, which may be laid out on a
+// device that only counts: a file's configuration may promise more than the
+// file holds, so it is asked before anything is allocated.
+func (n network) isIn(f *checkpoint.File) error {
+	for _, p := range n.arena.All() {
+		if err := checkShape(f, n.name+"."+p.Name, p.Shape); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load sets all values from the file.
+func (n network) load(f *checkpoint.File) error {
+	for _, p := range n.arena.All() {
+		values, shape, err := f.Float64s(n.name + "." + p.Name)
 		if err != nil {
 			return fmt.Errorf("jepa: %w", err)
 		}
-		if err := a.Set(p.Name, shape, values); err != nil {
+		if err := n.arena.Set(p.Name, shape, values); err != nil {
 			return err
 		}
 	}
@@ -303,10 +328,9 @@ func UntrainedFeatures(d *gpu.Device, c Config, batch int) (*Features, error) {
 
 func newFeatures(d *gpu.Device, v model.ViT, label string, batch int) (*Features, *model.EncoderWeights) {
 	w := model.NewEncoderWeights(d, label, v, false)
-	g := v.Geometry()
 	return &Features{
 		Config: v, Batch: batch, device: d, run: model.NewEncoder(w, label, batch, v.Patches(), false),
-		x:      d.Tensor("x", batch, g.Channels*g.Size[0]*g.Size[1]*g.Size[2]),
+		x:      d.Tensor("x", batch, v.SampleLen()),
 		pooled: d.Tensor("pooled features", batch, v.EmbedDim),
 	}, w
 }

@@ -55,30 +55,26 @@ func LoadSurprise(d *gpu.Device, f *checkpoint.File) (*Surprise, error) {
 		context := model.NewEncoderWeights(d, "context encoder", c.Encoder, false)
 		target := model.NewEncoderWeights(d, "target encoder", c.Encoder, false)
 		predictor := model.NewPredictorWeights(d, c.Predictor(), false)
-		return context, target, predictor, []network{{ContextEncoder, context.Arena}, {TargetEncoder, target.Arena}, {"predictor", predictor.Arena}}
+		return context, target, predictor, []network{{ContextEncoder, context.Arena}, {TargetEncoder, target.Arena}, {predictorName, predictor.Arena}}
 	}
-	// All is checked before anything is allocated: the file's configuration may
-	// promise more than the file holds.
 	_, _, _, list := arenas(gpu.Estimate(d.Info()))
 	for _, n := range list {
-		for _, p := range n.arena.All() {
-			if err := checkShape(f, n.name+"."+p.Name, p.Shape); err != nil {
-				return nil, err
-			}
+		if err := n.isIn(f); err != nil {
+			return nil, err
 		}
 	}
 	context, target, predictor, list := arenas(d)
 	for _, n := range list {
-		if err := load(n.arena, f, n.name); err != nil {
+		if err := n.load(f); err != nil {
 			return nil, err
 		}
 	}
-	M, K, L, g := c.NumTargetBlocks, sampler.MaxContext(), sampler.MaxTarget(), c.Encoder.Geometry()
+	M, K, L := c.NumTargetBlocks, sampler.MaxContext(), sampler.MaxTarget()
 	return &Surprise{
 		Config: c, device: d, masks: sampler,
 		context: model.NewEncoder(context, "context encoder", 1, K, false), target: model.NewEncoder(target, "target encoder", 1, c.Encoder.Patches(), false),
 		predictor:    model.NewPredictorRunner(predictor, 1, M, K, L, false),
-		x:            d.Tensor("x", g.Channels*g.Size[0]*g.Size[1]*g.Size[2]),
+		x:            d.Tensor("x", c.Encoder.SampleLen()),
 		contextIndex: d.Indices("context indices", K), targetIndex: d.Indices("target indices", M*L), zTarget: d.Tensor("targets", M*L, c.Encoder.EmbedDim),
 	}, d.Err()
 }

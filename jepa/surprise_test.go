@@ -93,22 +93,6 @@ func TestLoadSurprise(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-func TestLoadSurpriseTrustsNoSize(t *testing.T) {
-	c := tiny(t)
-	c.Encoder.EmbedDim, c.Encoder.Depth = 1<<14, 1000
-	c.Encoder.NumHeads, c.PredictorNumHeads = 64, 2
-	path := filepath.Join(t.TempDir(), WeightsFile)
-	require.NoError(t, checkpoint.Write(path, []checkpoint.Entry{{Name: "x", Shape: []int{1}, Data: []float32{1}}},
-		map[string]string{"format": weightsFormat, "config": string(c.TOML())}, false))
-	f, err := checkpoint.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	d := cpu(t)
-	_, err = LoadSurprise(d, f)
-	require.ErrorContains(t, err, "has no tensor context_encoder.")
-	require.Zero(t, d.Allocated())
-}
-
 // TestLooksLeaveTraining: reading features and errors between updates changes
 // nothing.
 func TestLooksLeaveTraining(t *testing.T) {

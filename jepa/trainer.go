@@ -44,7 +44,7 @@ type Trainer struct {
 	zTarget, dPrediction        gpu.Tensor // (M·B, L, D)
 	pooled, dPooled, directions gpu.Tensor // (B, D), (B, D), (D, S) of the anti-collapse terms
 	directionsAt                []float32  // host copy of directions
-	scalars                     gpu.Tensor // one every 64 elements: see the slots
+	scalars                     gpu.Tensor // one every gpu.Align elements: see the slots
 	scalarsAt                   []float32
 
 	pooledFeatures gpu.Tensor // (B, D) of Features
@@ -145,8 +145,7 @@ func (t *Trainer) allocate(maxK, maxL int) {
 	if c.Preset == "nidl" && c.AccumulateGradBatches > 1 {
 		t.targetBefore = d.Tensor("target encoder before the update", t.targetWeights.Values.Len())
 	}
-	g := c.Encoder.Geometry()
-	t.x = d.Tensor("x", B, g.Channels*g.Size[0]*g.Size[1]*g.Size[2])
+	t.x = d.Tensor("x", B, c.Encoder.SampleLen())
 	t.contextIndex, t.targetIndex = d.Indices("context indices", B*maxK), d.Indices("target indices", M*B*maxL)
 	t.inverse = d.Indices("inverse context indices", B, P)
 	t.zTarget, t.dPrediction = d.Tensor("targets", M*B*maxL, D), d.Tensor("d predictions", M*B*maxL, D)
@@ -156,8 +155,8 @@ func (t *Trainer) allocate(maxK, maxL int) {
 	if t.projects() {
 		t.directions = d.Tensor("directions", D, c.SIGRegDirections)
 	}
-	t.scalars = d.Tensor("scalars", slots*64)
-	t.scalarsAt = make([]float32, slots*64)
+	t.scalars = d.Tensor("scalars", slots*gpu.Align)
+	t.scalarsAt = make([]float32, slots*gpu.Align)
 }
 
 // projects reports whether SIGReg's random projections are needed.
@@ -165,7 +164,7 @@ func (t *Trainer) projects() bool {
 	return t.Config.RegularizeTokens.SIGReg > 0 || t.Config.RegularizePooled.SIGReg > 0
 }
 
-func (t *Trainer) scalar(slot, n int) gpu.Tensor { return t.scalars.Slice(64*slot, n) }
+func (t *Trainer) scalar(slot, n int) gpu.Tensor { return t.scalars.Slice(gpu.Align*slot, n) }
 
 // resetTarget makes the target encoder the context encoder's copy.
 func (t *Trainer) resetTarget() error {
@@ -184,16 +183,24 @@ func (t *Trainer) Device() *gpu.Device { return t.device }
 // Step runs one I-JEPA iteration (Assran et al. 2023, §3) on x (B, C, …), a
 // whole batch in row-major order. It does not wait for the device: Stats does.
 func (t *Trainer) Step(x []float32) error {
-	if err := t.masks.Sample(&t.m, t.Config.Seed, uint64(t.step), t.Config.BatchSize); err != nil {
-		return fmt.Errorf("jepa: step %d: %w", t.step, err)
+	if err := t.drawMasks(); err != nil {
+		return err
 	}
 	return t.stepWith(x, &t.m)
 }
 
-// stepOn is Step on a batch that is made on the device.
-func (t *Trainer) stepOn(src DeviceSource) error {
+// drawMasks draws the masks of the step at hand.
+func (t *Trainer) drawMasks() error {
 	if err := t.masks.Sample(&t.m, t.Config.Seed, uint64(t.step), t.Config.BatchSize); err != nil {
 		return fmt.Errorf("jepa: step %d: %w", t.step, err)
+	}
+	return nil
+}
+
+// stepOn is Step on a batch that is made on the device.
+func (t *Trainer) stepOn(src DeviceSource) error {
+	if err := t.drawMasks(); err != nil {
+		return err
 	}
 	t.uploadMasks(&t.m)
 	e := t.device.Begin()
@@ -269,7 +276,7 @@ func (t *Trainer) uploadMasks(m *maskgen.Masks) {
 		t.inverseAt = make([]uint32, t.inverse.Len())
 	}
 	for i := range t.inverseAt {
-		t.inverseAt[i] = math.MaxUint32 // not kept
+		t.inverseAt[i] = gpu.Absent
 	}
 	for b := range m.B {
 		for k, p := range m.Context[b*m.K : (b+1)*m.K] {
@@ -420,12 +427,12 @@ func (t *Trainer) Stats() (Stats, error) {
 	if err := t.device.Read(t.scalars, t.scalarsAt); err != nil {
 		return Stats{}, fmt.Errorf("jepa: step %d: %w", t.step, err)
 	}
-	at := func(slot int) float64 { return float64(t.scalarsAt[64*slot]) }
+	at := func(slot int) float64 { return float64(t.scalarsAt[gpu.Align*slot]) }
 	terms := func(r Regularizer, slot int) *Terms {
 		if !r.on() {
 			return nil
 		}
-		return &Terms{at(slot), float64(t.scalarsAt[64*slot+1]), at(slot + 1)}
+		return &Terms{at(slot), float64(t.scalarsAt[gpu.Align*slot+1]), at(slot + 1)}
 	}
 	u := t.Updates()
 	v := t.Schedule.At(max(u-1, 0))

@@ -53,6 +53,22 @@ func cpu(t testing.TB) *gpu.Device {
 	return d
 }
 
+// centralDifference is the derivative of loss in element i of x, which holds
+// value.
+func centralDifference(d *gpu.Device, x gpu.Tensor, value []float64, i int, loss func() float64) float64 {
+	const h = 1e-5
+	at := value[i]
+	with := func(v float64) float64 {
+		value[i] = v
+		d.WriteFloat64(x, value)
+		return loss()
+	}
+	up, down := with(at+h), with(at-h)
+	value[i] = at
+	d.WriteFloat64(x, value)
+	return (up - down) / (2 * h)
+}
+
 // TestGradient holds the gradient of the whole loss, anti-collapse terms and
 // stochastic depth included, to central differences.
 func TestGradient(t *testing.T) {
@@ -85,14 +101,14 @@ func TestGradient(t *testing.T) {
 		tr.forward(e, &tr.m, slotLoss)
 		tr.backward(e)
 		require.NoError(t, e.Submit())
-		s := make([]float64, slots*64)
+		s := make([]float64, slots*gpu.Align)
 		require.NoError(t, d.ReadFloat64(tr.scalars, s))
-		sum := s[64*slotLoss]
+		sum := s[gpu.Align*slotLoss]
 		for _, terms := range []struct {
 			r    Regularizer
 			slot int
 		}{{c.RegularizeTokens, slotTokens}, {c.RegularizePooled, slotPooled}} {
-			sum += terms.r.Variance*s[64*terms.slot] + terms.r.Covariance*s[64*terms.slot+1] + terms.r.SIGReg*s[64*(terms.slot+1)]
+			sum += terms.r.Variance*s[gpu.Align*terms.slot] + terms.r.Covariance*s[gpu.Align*terms.slot+1] + terms.r.SIGReg*s[gpu.Align*(terms.slot+1)]
 		}
 		return sum
 	}
@@ -119,18 +135,8 @@ func TestGradient(t *testing.T) {
 			}
 			for range 2 {
 				i := r.IntN(p.Len())
-				const h = 1e-5
-				at := value[i]
-				value[i] = at + h
-				d.WriteFloat64(p.Value, value)
-				up := loss()
-				value[i] = at - h
-				d.WriteFloat64(p.Value, value)
-				down := loss()
-				value[i] = at
-				d.WriteFloat64(p.Value, value)
 				// Central differences err by h²/6 of the third derivative and 1e-16/h.
-				assert.InDelta(t, (up-down)/(2*h), grad[i], 1e-6*math.Max(1, scale), "%s.%s[%d]", n.name, p.Name, i)
+				assert.InDelta(t, centralDifference(d, p.Value, value, i, loss), grad[i], 1e-6*math.Max(1, scale), "%s.%s[%d]", n.name, p.Name, i)
 			}
 		}
 	}

@@ -378,20 +378,6 @@ func (v *verifier) readMasks(m *maskgen.Masks, suffix string, c *Config) error {
 	return nil
 }
 
-// networks names the three networks as the files do.
-func (t *Trainer) networks() []network {
-	return []network{
-		{"context_encoder", t.contextWeights.Arena},
-		{"target_encoder", t.targetWeights.Arena},
-		{"predictor", t.predictorWeights.Arena},
-	}
-}
-
-type network struct {
-	name  string
-	arena *model.Arena
-}
-
 // load sets every weight from the file. The encoder's own position table is
 // compared with the file's, then replaced by it; the predictor's is replaced
 // only, since the reference's perturbation of all parameters moved it.

@@ -51,8 +51,8 @@ func truncNormal(std float64) initializer {
 }
 
 // Arena holds all parameters of one network in flat tensors of equal layout,
-// the decayed ones first. Every parameter starts at a multiple of 64 elements;
-// the gaps stay zero.
+// the decayed ones first. Every parameter starts at a multiple of
+// gpu.Align elements; the gaps stay zero.
 type Arena struct {
 	Values, Grads gpu.Tensor
 	Decayed       int          // elements that take weight decay when biases and norms are exempt
@@ -71,7 +71,8 @@ func product(dims []int) int {
 	return n
 }
 
-const arenaAlign = 64 // elements: storage bindings start at multiples of 256 bytes
+// aligned is n elements rounded up to where the next parameter may start.
+func aligned(n int) int { return (n + gpu.Align - 1) / gpu.Align * gpu.Align }
 
 // declare adds a parameter before the arena is allocated.
 func (a *Arena) declare(name string, init initializer, shape ...int) *Parameter {
@@ -105,7 +106,7 @@ func (a *Arena) allocate(label string, trained bool) {
 		for _, p := range a.Params {
 			if p.Decays() == decays {
 				p.offset = n
-				n += (p.Len() + arenaAlign - 1) / arenaAlign * arenaAlign
+				n += aligned(p.Len())
 			}
 		}
 		if decays {

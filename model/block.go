@@ -24,6 +24,7 @@ func value(p *Parameter) gpu.Tensor {
 	return p.Value
 }
 
+// grad is none for a parameter that is absent or never trained.
 func grad(p *Parameter) gpu.Tensor {
 	if p == nil {
 		return gpu.Tensor{}
@@ -64,7 +65,7 @@ func newSaved(d *gpu.Device, label string, rows, width int) saved {
 	return saved{d.Tensor(label, rows, width), d.Tensor(label+" mean", rows), d.Tensor(label+" rstd", rows)}
 }
 
-// resize gives the tensors the shape (…, rows, width) of x.
+// like gives the tensors the shape (…, rows, width) of x.
 func (s saved) like(x gpu.Tensor) saved {
 	return saved{s.y.Reshape(x.Dims()...), s.mean.Reshape(x.Rows()), s.rstd.Reshape(x.Rows())}
 }

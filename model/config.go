@@ -58,8 +58,8 @@ func (v *ViT) SetSize(name string) error {
 	return nil
 }
 
-// DefaultViT has timm's options for images (dim 2) or nidl's for volumes
-// (dim 3); sizes are the caller's.
+// DefaultViT has the options that timm's VisionTransformer and nidl's
+// VisionTransformer3D begin with; sizes are the caller's.
 func DefaultViT() ViT {
 	return ViT{InChans: 1, MLPRatio: 4, QKVBias: true, ClassToken: true, PosEmbed: "learned", PosOrder: "hwd"}
 }

@@ -176,7 +176,7 @@ func (m *Encoder) Backward(e *gpu.Encoder, dz, inverse gpu.Tensor) {
 		e.LayerNormGrad(dx, d, tokens, m.normPre.weight.Value, s.mean, s.rstd)
 		d = dx
 	}
-	e.TokensGrad(grad(m.cls), grad(m.reg), m.posGrad(), d, inverse, R, m.prefixPos())
+	e.TokensGrad(grad(m.cls), grad(m.reg), grad(m.pos), d, inverse, R, m.prefixPos())
 	dEmbed := d
 	if R > 0 {
 		dEmbed = m.dWindow.Reshape(B, K, D)
@@ -189,14 +189,6 @@ func (m *Encoder) finalNormGrad(e *gpu.Encoder, dx, dz, x gpu.Tensor) {
 	s := m.out.like(x)
 	m.norm.gradParams(e, dz, x, s)
 	e.LayerNormGrad(dx, dz, x, m.norm.weight.Value, s.mean, s.rstd)
-}
-
-// posGrad is none for fixed positions.
-func (m *Encoder) posGrad() gpu.Tensor {
-	if m.pos == nil {
-		return gpu.Tensor{}
-	}
-	return m.pos.Grad
 }
 
 // DrawStochasticDepth draws which samples skip which branches for a batch of

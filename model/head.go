@@ -52,7 +52,7 @@ func (w *EncoderWeights) LayerRuns() []Run {
 				continue
 			}
 			layer := w.layerOf(p.Name)
-			end := p.offset + (p.Len()+arenaAlign-1)/arenaAlign*arenaAlign
+			end := p.offset + aligned(p.Len())
 			if n := len(runs); n > 0 && runs[n-1].Layer == layer && runs[n-1].Decays == decays {
 				runs[n-1].Len = end - runs[n-1].Offset
 			} else {

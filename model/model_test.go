@@ -110,7 +110,7 @@ func TestDecayedFirst(t *testing.T) {
 	w := NewEncoderWeights(cpu(t), "a", v, true)
 	decaying := map[string]bool{"cls_token": true, "reg_token": true, "pos_embed": true, "patch_embed.proj.weight": true, "blocks.1.attn.proj.weight": true}
 	for _, p := range w.Params {
-		require.Zero(t, p.offset%arenaAlign)
+		require.Zero(t, p.offset%gpu.Align)
 		require.Equal(t, p.Decays(), p.offset < w.Decayed, p.Name)
 		if decaying[p.Name] {
 			require.True(t, p.Decays(), p.Name)
