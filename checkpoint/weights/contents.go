@@ -161,12 +161,12 @@ func safetensorsContents(r io.ReaderAt, size int64) (*contents, error) {
 	return c, nil
 }
 
-// OpenFile opens one file of a folder by its name; the error wraps
+// openFile opens one file of a folder by its name; the error wraps
 // fs.ErrNotExist where there is none. The file is closed if it is an io.Closer.
-type OpenFile func(name string) (r io.ReaderAt, size int64, err error)
+type openFile func(name string) (r io.ReaderAt, size int64, err error)
 
 // osFolder opens files below dir.
-func osFolder(dir string) OpenFile {
+func osFolder(dir string) openFile {
 	return func(name string) (io.ReaderAt, int64, error) { return openRegular(filepath.Join(dir, name)) }
 }
 
@@ -195,7 +195,7 @@ const (
 // readFolder reads a folder as Hugging Face lays it out: config.json and
 // model.safetensors, or model.safetensors.index.json and its shards, or
 // pytorch_model.bin.
-func readFolder(open OpenFile, name string) (c *contents, err error) {
+func readFolder(open openFile, name string) (c *contents, err error) {
 	all := &contents{name: name, format: FolderOfFiles}
 	defer func() {
 		if err != nil {
@@ -277,7 +277,7 @@ func closeReader(r io.ReaderAt) {
 	}
 }
 
-func readJSON(open OpenFile, name string, dst any) error {
+func readJSON(open openFile, name string, dst any) error {
 	r, size, err := open(name)
 	if err != nil {
 		return err

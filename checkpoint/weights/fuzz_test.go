@@ -36,10 +36,10 @@ func seeds(f *testing.F, names ...string) {
 
 // load does with a file all that a user can do with it.
 func load(b []byte) {
-	if r, err := InspectReader(bytes.NewReader(b), int64(len(b)), "fuzz"); err == nil {
+	if r, err := inspectBytes(b, "fuzz"); err == nil {
 		_ = r.String()
 	}
-	w, err := LoadReader(bytes.NewReader(b), int64(len(b)), "fuzz", Options{})
+	w, err := loadBytes(b, "fuzz", Options{})
 	if err != nil {
 		return
 	}
@@ -102,7 +102,7 @@ func FuzzFolder(f *testing.F) {
 		[]byte(`{"weight_map":{"embeddings.position_embeddings":"part.safetensors"}}`), b.Bytes())
 	f.Fuzz(func(_ *testing.T, config, index, part []byte) {
 		m := memory{"config.json": config, "model.safetensors.index.json": index, "part.safetensors": part}
-		LoadFolder(m.open, "fuzz", Options{})
+		loadFolder(m.open, "fuzz", Options{})
 	})
 }
 

@@ -2,7 +2,6 @@ package weights
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"sort"
 	"strings"
@@ -32,15 +31,6 @@ func Inspect(path string) (*Report, error) {
 		return nil, fmt.Errorf("weights: %s: %w", path, err)
 	}
 	defer c.close()
-	return c.report(), nil
-}
-
-// InspectReader says what the size bytes behind r are, a file called name.
-func InspectReader(r io.ReaderAt, size int64, name string) (*Report, error) {
-	c, err := readContents(r, size, name)
-	if err != nil {
-		return nil, fmt.Errorf("weights: %s: %w", name, err)
-	}
 	return c.report(), nil
 }
 

@@ -343,18 +343,12 @@ func (u *unpickler) step(op byte) error {
 			return errors.New("the pickle names an object by something other than text")
 		}
 		return u.global(module, name)
-	case 'R', 0x81: // REDUCE, NEWOBJ
-		items, err := u.popN(2)
-		if err != nil {
-			return err
+	case 'R', 0x81, 0x92: // REDUCE, NEWOBJ, and NEWOBJ_EX with arguments by name
+		n := 2
+		if op == 0x92 {
+			n = 3
 		}
-		v, err := build(items[0], items[1])
-		if err != nil {
-			return err
-		}
-		return u.push(v)
-	case 0x92: // NEWOBJ_EX
-		items, err := u.popN(3)
+		items, err := u.popN(n)
 		if err != nil {
 			return err
 		}

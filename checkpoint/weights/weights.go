@@ -150,31 +150,6 @@ func Load(path string, o Options) (*Weights, error) {
 	return nil, fmt.Errorf("weights: %s: %w", path, err)
 }
 
-// LoadReader reads the weights of the size bytes behind r, a file called name.
-func LoadReader(r io.ReaderAt, size int64, name string, o Options) (*Weights, error) {
-	c, err := readContents(r, size, name)
-	if err == nil {
-		var w *Weights
-		if w, err = c.weights(o); err == nil {
-			return w, nil
-		}
-	}
-	return nil, fmt.Errorf("weights: %s: %w", name, err)
-}
-
-// LoadFolder reads the weights of a folder called name, whose files open opens.
-func LoadFolder(open OpenFile, name string, o Options) (*Weights, error) {
-	c, err := readFolder(open, name)
-	if err == nil {
-		defer c.close()
-		var w *Weights
-		if w, err = c.weights(o); err == nil {
-			return w, nil
-		}
-	}
-	return nil, fmt.Errorf("weights: %s: %w", name, err)
-}
-
 func openContents(path string) (*contents, error) {
 	st, err := os.Stat(path)
 	if err != nil {

@@ -24,6 +24,34 @@ import (
 	"wgjepa/internal/testdata"
 )
 
+// loadBytes is Load of a file's content.
+func loadBytes(b []byte, name string, o Options) (*Weights, error) {
+	c, err := readContents(bytes.NewReader(b), int64(len(b)), name)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %s: %w", name, err)
+	}
+	return c.weights(o)
+}
+
+// loadFolder is Load of a folder whose files open opens.
+func loadFolder(open openFile, name string, o Options) (*Weights, error) {
+	c, err := readFolder(open, name)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	return c.weights(o)
+}
+
+// inspectBytes is Inspect of a file's content.
+func inspectBytes(b []byte, name string) (*Report, error) {
+	c, err := readContents(bytes.NewReader(b), int64(len(b)), name)
+	if err != nil {
+		return nil, err
+	}
+	return c.report(), nil
+}
+
 // sample makes random weights of a configuration.
 func sample(c Config) *Weights {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -334,17 +362,17 @@ func TestShards(t *testing.T) {
 		m[fmt.Sprintf("model-%d.safetensors", i)] = b.Bytes()
 	}
 	m["model.safetensors.index.json"] = []byte(`{"weight_map": {` + strings.Join(index, ",") + `}}`)
-	got, err := LoadFolder(m.open, "folder", Options{})
+	got, err := loadFolder(m.open, "folder", Options{})
 	require.NoError(t, err)
 	require.Equal(t, w.Encoder, got.Encoder)
 
 	delete(m, "model-1.safetensors")
-	_, err = LoadFolder(m.open, "folder", Options{})
+	_, err = loadFolder(m.open, "folder", Options{})
 	require.ErrorContains(t, err, "model-1.safetensors")
 	m["model.safetensors.index.json"] = []byte(`{"weight_map": {"a": "../secret"}}`)
-	_, err = LoadFolder(m.open, "folder", Options{})
+	_, err = loadFolder(m.open, "folder", Options{})
 	require.ErrorContains(t, err, "not a file of the folder")
-	_, err = LoadFolder(memory{}.open, "folder", Options{})
+	_, err = loadFolder(memory{}.open, "folder", Options{})
 	require.ErrorContains(t, err, "has none of")
 }
 
@@ -369,7 +397,7 @@ pos_embed = "learned"
 pos_order = "nidl"
 norm_eps = 1e-5
 `}))
-	got, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "own", Options{})
+	got, err := loadBytes(b.Bytes(), "own", Options{})
 	require.NoError(t, err)
 	require.Equal(t, w.Encoder, got.Encoder)
 	require.Equal(t, w.Target, got.Target)
@@ -387,7 +415,7 @@ func TestGridFromTable(t *testing.T) {
 		}
 		var b bytes.Buffer
 		require.NoError(t, w.WriteTorch(&b, NIDLLayout))
-		got, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{})
+		got, err := loadBytes(b.Bytes(), "w", Options{})
 		require.NoError(t, err)
 		require.Equal(t, []int{16, 12, 8}, got.Config.ImgSize)
 		require.Equal(t, order, got.Config.PosOrder)
@@ -403,7 +431,7 @@ func TestFixedPositions(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, w.WriteSafetensors(&b, NIDLLayout))
 	load := func(o Options) *Weights {
-		got, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", o)
+		got, err := loadBytes(b.Bytes(), "w", o)
 		require.NoError(t, err)
 		return got
 	}
@@ -450,7 +478,7 @@ func TestLayerScale(t *testing.T) {
 	}
 	var b bytes.Buffer
 	require.NoError(t, scaled.WriteSafetensors(&b, TimmLayout))
-	got, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{})
+	got, err := loadBytes(b.Bytes(), "w", Options{})
 	require.NoError(t, err)
 	was, is := find(w.Encoder, "blocks.1.mlp.fc2.weight"), find(got.Encoder, "blocks.1.mlp.fc2.weight")
 	for i := range was.Data {
@@ -477,7 +505,7 @@ func TestRefusesOtherModels(t *testing.T) {
 			c.change(w)
 			var b bytes.Buffer
 			require.NoError(t, w.WriteSafetensors(&b, TimmLayout))
-			_, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{})
+			_, err := loadBytes(b.Bytes(), "w", Options{})
 			require.ErrorContains(t, err, c.want)
 		})
 	}
@@ -590,9 +618,9 @@ func TestBadFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := LoadReader(bytes.NewReader(c.file), int64(len(c.file)), "bad", Options{})
+			_, err := loadBytes(c.file, "bad", Options{})
 			require.ErrorContains(t, err, c.want)
-			_, err = InspectReader(bytes.NewReader(c.file), int64(len(c.file)), "bad")
+			_, err = inspectBytes(c.file, "bad")
 			runtime.ReadMemStats(&after)
 			if name != "huge shape" {
 				require.Error(t, err)
@@ -753,15 +781,15 @@ func TestAssumes(t *testing.T) {
 	c.EmbedDim, c.Depth, c.NumHeads = 192, 1, 3
 	var b bytes.Buffer
 	require.NoError(t, sample(c).WriteSafetensors(&b, TimmLayout))
-	w, err := LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{})
+	w, err := loadBytes(b.Bytes(), "w", Options{})
 	require.NoError(t, err)
 	require.Equal(t, 3, w.Config.NumHeads)
 	require.Equal(t, []string{"norm_eps", "num_heads", "img_size"}, w.Config.Assumed)
-	w, err = LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{NumHeads: 6, NormEps: 1e-5, ImgSize: []int{24, 24}})
+	w, err = loadBytes(b.Bytes(), "w", Options{NumHeads: 6, NormEps: 1e-5, ImgSize: []int{24, 24}})
 	require.NoError(t, err)
 	require.Equal(t, 6, w.Config.NumHeads)
 	require.Empty(t, w.Config.Assumed)
-	_, err = LoadReader(bytes.NewReader(b.Bytes()), int64(b.Len()), "w", Options{NumHeads: 7})
+	_, err = loadBytes(b.Bytes(), "w", Options{NumHeads: 7})
 	require.ErrorContains(t, err, "not a multiple of 7 heads")
 }
 
