@@ -6,8 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
+	"wgjepa/internal/toml"
 	"wgjepa/maskgen"
 	"wgjepa/model"
 )
@@ -118,8 +117,8 @@ func ParseConfig(text []byte) (Config, error) {
 	var head struct {
 		Preset string `toml:"preset"`
 	}
-	if err := toml.Unmarshal(text, &head); err != nil {
-		return Config{}, tomlError(err)
+	if err := toml.DecodeKnown(text, &head); err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	if head.Preset == "" {
 		head.Preset = "default"
@@ -149,13 +148,7 @@ func (c *Config) Overlay(decode func() error) error {
 }
 
 // TOML writes the whole config, as ParseConfig reads it.
-func (c Config) TOML() []byte {
-	text, err := toml.Marshal(c)
-	if err != nil {
-		panic(err) // every field is a plain value
-	}
-	return text
-}
+func (c Config) TOML() []byte { return toml.Encode(c) }
 
 // Masks is the sampler's part of the config.
 func (c *Config) Masks() maskgen.Config {

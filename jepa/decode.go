@@ -1,37 +1,22 @@
 package jepa
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
 	"reflect"
-	"strings"
 
-	"github.com/pelletier/go-toml/v2"
+	"wgjepa/internal/toml"
 )
 
 // DecodeTOML reads text over dst, a pointer to a struct with toml tags such as
 // one that embeds Config beside tables of its own. A key that dst does not have
 // is refused with the nearest that it has.
 func DecodeTOML(text []byte, dst any) error {
-	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(dst)
-	var strict *toml.StrictMissingError
-	if errors.As(err, &strict) && len(strict.Errors) > 0 {
-		e := strict.Errors[0]
-		row, _ := e.Position()
-		key := strings.Join(e.Key(), ".")
-		return fmt.Errorf("config: line %d: there is no key %q: did you mean %q?", row, key, nearest(key, TOMLKeys(dst)))
-	}
-	return tomlError(err)
-}
-
-// tomlError says where the text is no TOML, or not of the types wanted.
-func tomlError(err error) error {
-	var decode *toml.DecodeError
-	if errors.As(err, &decode) {
-		row, column := decode.Position()
-		return fmt.Errorf("config: line %d, column %d: %v", row, column, strings.TrimPrefix(decode.Error(), "toml: "))
+	err := toml.Decode(text, dst)
+	var bad *toml.Error
+	if errors.As(err, &bad) && bad.Unknown != "" {
+		return fmt.Errorf("config: line %d: %s: did you mean %q?", bad.Line, bad.Message, nearest(bad.Unknown, TOMLKeys(dst)))
 	}
 	if err != nil {
 		return fmt.Errorf("config: %w", err)

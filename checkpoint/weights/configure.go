@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
+	"wgjepa/internal/toml"
 )
 
 // configure infers the configuration of an encoder from the shapes of its
@@ -119,7 +119,7 @@ type ownConfig struct {
 func (c *contents) beside(g *Config, hub bool) (told bool, err error) {
 	if text := c.metadata["config"]; text != "" && strings.HasPrefix(c.metadata["format"], "wgjepa") {
 		var own ownConfig
-		if err := toml.Unmarshal([]byte(text), &own); err != nil {
+		if err := toml.DecodeKnown([]byte(text), &own); err != nil {
 			return false, fmt.Errorf("its configuration cannot be read: %w", err)
 		}
 		e := own.Encoder

@@ -14,11 +14,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"wgjepa/data"
 	"wgjepa/data/phantom"
 	"wgjepa/data/transform"
+	"wgjepa/internal/toml"
 	"wgjepa/jepa"
 )
 
@@ -115,7 +114,7 @@ func Parse(layers ...Text) (Config, error) {
 		var head struct {
 			Preset string `toml:"preset"`
 		}
-		if err := toml.Unmarshal(l.TOML, &head); err == nil && head.Preset != "" {
+		if err := toml.DecodeKnown(l.TOML, &head); err == nil && head.Preset != "" {
 			preset = head.Preset
 		}
 	}
@@ -361,13 +360,9 @@ func (c *Config) validateOwn() error {
 
 // TOML writes the whole config with a comment on each key, as Parse reads it.
 func (c Config) TOML() []byte {
-	var text bytes.Buffer
-	if err := toml.NewEncoder(&text).Encode(c); err != nil {
-		panic(err) // every field is a plain value
-	}
 	var out bytes.Buffer
 	table := ""
-	for line := range strings.Lines(text.String()) {
+	for line := range strings.Lines(string(toml.Encode(c))) {
 		line = strings.TrimSuffix(line, "\n")
 		key := ""
 		switch name, _, isKey := strings.Cut(line, " = "); {
@@ -393,11 +388,10 @@ func Setting(assignment string) (Text, error) {
 	if !ok || key == "" || value == "" {
 		return Text{}, fmt.Errorf("--set %q: write it as key=value, such as --set learning_rate=1e-3", assignment)
 	}
-	var any map[string]any
 	line := key + " = " + value
-	if err := toml.Unmarshal([]byte(line), &any); err != nil {
+	if err := toml.DecodeKnown([]byte(line), &struct{}{}); err != nil {
 		quoted := fmt.Sprintf("%s = %q", key, value)
-		if toml.Unmarshal([]byte(quoted), &any) != nil {
+		if toml.DecodeKnown([]byte(quoted), &struct{}{}) != nil {
 			return Text{}, fmt.Errorf("--set %q: %w", assignment, err)
 		}
 		line = quoted
