@@ -12,7 +12,6 @@ import (
 	"wgjepa/checkpoint"
 	pretrained "wgjepa/checkpoint/weights"
 	"wgjepa/gpu"
-	"wgjepa/internal/testdata"
 	"wgjepa/maskgen"
 )
 
@@ -52,51 +51,41 @@ func nidlCheckpoint(t *testing.T, f *checkpoint.File, c *Config) *pretrained.Wei
 // TestContinuesNIDL: a run that begins with a checkpoint of nidl continues as nidl's own run did:
 // the same losses, update after update, and the same weights in the end.
 func TestContinuesNIDL(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(testdata.Golden.Find(t, ""), "fit_*.safetensors"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	devices(t, func(t *testing.T, d *gpu.Device) {
-		for _, path := range files {
-			t.Run(filepath.Base(path), func(t *testing.T) {
-				f, err := checkpoint.Open(path)
-				require.NoError(t, err)
-				defer f.Close()
-				v := &verifier{f: f, exact: d.Info().Kind == gpu.Twins}
-				require.NoError(t, json.Unmarshal([]byte(f.Metadata()["config"]), &v.g))
-				c, perEpoch, err := v.g.config()
-				require.NoError(t, err)
-				x, _, err := f.Float32s("x")
-				require.NoError(t, err)
-				all := make([]maskgen.Masks, v.g.MicroBatches)
-				maxK, maxL := 0, 0
-				for i := range all {
-					require.NoError(t, v.readMasks(&all[i], fmt.Sprintf("/%d", i), &c))
-					maxK, maxL = max(maxK, all[i].K), max(maxL, all[i].L)
-				}
-				c.NumTargetBlocks = all[0].M
-				d.Scope(func() {
-					tr := &Trainer{Config: c, device: d}
-					tr.Schedule = NewSchedule(&tr.Config, perEpoch)
-					tr.allocate(maxK, maxL)
-					anew, err := tr.SetWeights(nidlCheckpoint(t, f, &c))
-					require.NoError(t, err)
-					require.Empty(t, anew)
-					v.t = tr
-					require.NoError(t, v.fit(x, all))
-				})
-				losses := 0
-				for _, r := range v.rows {
-					if r.Name == "loss" {
-						losses++
-					}
-					if r.Failed() {
-						t.Errorf("%s: error %.3g, bound %.3g", r.Name, r.Error, r.Bound)
-					}
-				}
-				require.Equal(t, 1, losses)
-				w := WorstRow(v.rows)
-				t.Logf("%d updates, %d tensors, worst %s: %.3g of bound %.3g", v.t.Updates(), len(v.rows), w.Name, w.Error, w.Bound)
-			})
+	cases(t, []string{"fit_*.safetensors"}, func(t *testing.T, d *gpu.Device, f *checkpoint.File) {
+		v := &verifier{f: f, exact: d.Info().Kind == gpu.Twins}
+		require.NoError(t, json.Unmarshal([]byte(f.Metadata()["config"]), &v.g))
+		c, perEpoch, err := v.g.config()
+		require.NoError(t, err)
+		x, _, err := f.Float32s("x")
+		require.NoError(t, err)
+		all := make([]maskgen.Masks, v.g.MicroBatches)
+		maxK, maxL := 0, 0
+		for i := range all {
+			require.NoError(t, v.readMasks(&all[i], fmt.Sprintf("/%d", i), &c))
+			maxK, maxL = max(maxK, all[i].K), max(maxL, all[i].L)
 		}
+		c.NumTargetBlocks = all[0].M
+		d.Scope(func() {
+			tr := &Trainer{Config: c, device: d}
+			tr.Schedule = NewSchedule(&tr.Config, perEpoch)
+			tr.allocate(maxK, maxL)
+			anew, err := tr.SetWeights(nidlCheckpoint(t, f, &c))
+			require.NoError(t, err)
+			require.Empty(t, anew)
+			v.t = tr
+			require.NoError(t, v.fit(x, all))
+		})
+		losses := 0
+		for _, r := range v.rows {
+			if r.Name == "loss" {
+				losses++
+			}
+			if r.Failed() {
+				t.Errorf("%s: error %.3g, bound %.3g", r.Name, r.Error, r.Bound)
+			}
+		}
+		require.Equal(t, 1, losses)
+		w := WorstRow(v.rows)
+		t.Logf("%d updates, %d tensors, worst %s: %.3g of bound %.3g", v.t.Updates(), len(v.rows), w.Name, w.Error, w.Bound)
 	})
 }

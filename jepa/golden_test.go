@@ -36,30 +36,31 @@ func devices(t *testing.T, f func(*testing.T, *gpu.Device)) {
 }
 
 func TestGoldenCases(t *testing.T) {
-	dir := testdata.Golden.Find(t, "")
-	var files []string
-	for _, pattern := range []string{"step*.safetensors", "fit_*.safetensors"} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
+	cases(t, []string{"step*.safetensors", "fit_*.safetensors"}, func(t *testing.T, d *gpu.Device, f *checkpoint.File) {
+		rows, err := Verify(d, f)
 		require.NoError(t, err)
-		files = append(files, found...)
-	}
-	require.NotEmpty(t, files)
+		require.Greater(t, len(rows), 20)
+		for _, r := range rows {
+			if r.Failed() {
+				t.Errorf("%s: error %.3g, bound %.3g", r.Name, r.Error, r.Bound)
+			}
+		}
+		w := WorstRow(rows)
+		t.Logf("%d tensors, worst %s: %.3g of bound %.3g", len(rows), w.Name, w.Error, w.Bound)
+	})
+}
+
+// cases runs f on the reference's cases of these names, on the twins and on the
+// first GPU interface.
+func cases(t *testing.T, patterns []string, f func(*testing.T, *gpu.Device, *checkpoint.File)) {
+	files := testdata.Golden.Glob(t, patterns...)
 	devices(t, func(t *testing.T, d *gpu.Device) {
 		for _, path := range files {
 			t.Run(filepath.Base(path), func(t *testing.T) {
-				f, err := checkpoint.Open(path)
+				file, err := checkpoint.Open(path)
 				require.NoError(t, err)
-				defer f.Close()
-				rows, err := Verify(d, f)
-				require.NoError(t, err)
-				require.Greater(t, len(rows), 20)
-				for _, r := range rows {
-					if r.Failed() {
-						t.Errorf("%s: error %.3g, bound %.3g", r.Name, r.Error, r.Bound)
-					}
-				}
-				w := WorstRow(rows)
-				t.Logf("%d tensors, worst %s: %.3g of bound %.3g", len(rows), w.Name, w.Error, w.Bound)
+				defer file.Close()
+				f(t, d, file)
 			})
 		}
 	})
@@ -67,9 +68,8 @@ func TestGoldenCases(t *testing.T) {
 
 // TestVerifyRefuses changes what a good case says of itself: never a panic.
 func TestVerifyRefuses(t *testing.T) {
-	dir := testdata.Golden.Find(t, "")
-	open := func(t *testing.T, name string, changes map[string]any) *checkpoint.File {
-		file, err := os.ReadFile(filepath.Join(dir, name))
+	open := func(t *testing.T, path string, changes map[string]any) *checkpoint.File {
+		file, err := os.ReadFile(path)
 		require.NoError(t, err)
 		size := binary.LittleEndian.Uint64(file)
 		var header map[string]json.RawMessage
@@ -104,13 +104,7 @@ func TestVerifyRefuses(t *testing.T) {
 		return f
 	}
 	d := cpu(t)
-	fits, err := filepath.Glob(filepath.Join(dir, "fit_*.safetensors"))
-	require.NoError(t, err)
-	steps, err := filepath.Glob(filepath.Join(dir, "step*.safetensors"))
-	require.NoError(t, err)
-	require.NotEmpty(t, fits)
-	require.NotEmpty(t, steps)
-	fit, step := filepath.Base(fits[0]), filepath.Base(steps[0])
+	fit, step := testdata.Golden.Glob(t, "fit_*.safetensors")[0], testdata.Golden.Glob(t, "step*.safetensors")[0]
 	for name, c := range map[string]struct {
 		file    string
 		changes map[string]any

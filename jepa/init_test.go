@@ -154,10 +154,9 @@ func TestSetWeightsRefuses(t *testing.T) {
 
 // The starting point of the paper's code is what its golden run began from.
 func TestSetWeightsOriginal(t *testing.T) {
-	dir := testdata.Golden.Find(t, "")
-	w, err := pretrained.Load(filepath.Join(dir, "paper2d_start.pth.tar"), pretrained.Options{NumHeads: 3})
+	w, err := pretrained.Load(testdata.Golden.Find(t, "paper2d_start.pth.tar"), pretrained.Options{NumHeads: 3})
 	require.NoError(t, err)
-	f, err := checkpoint.Open(filepath.Join(dir, "paper2d.safetensors"))
+	f, err := checkpoint.Open(testdata.Golden.Find(t, "paper2d.safetensors"))
 	require.NoError(t, err)
 	defer f.Close()
 	c, err := Default("paper")

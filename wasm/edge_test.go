@@ -185,14 +185,7 @@ func TestDoctor(t *testing.T) {
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	gpuLane(t)
-	dir := testdata.Golden.Find(t, "")
-	var files []string
-	for _, pattern := range []string{"step*.safetensors", "fit_*.safetensors"} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
-		require.NoError(t, err)
-		files = append(files, found...)
-	}
-	require.NotEmpty(t, files)
+	files := testdata.Golden.Glob(t, "step*.safetensors", "fit_*.safetensors")
 	events, err := edge(t, "", append([]string{"verify"}, files...)...)
 	require.NoError(t, err)
 	cases := 0

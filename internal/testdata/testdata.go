@@ -41,3 +41,19 @@ func (f Folder) Find(t testing.TB, part string) string {
 	}
 	return path
 }
+
+// Glob returns the files of the folder that match any of the patterns, of which
+// each has at least one, or skips the test where the folder is absent.
+func (f Folder) Glob(t testing.TB, patterns ...string) []string {
+	t.Helper()
+	dir := f.Find(t, "")
+	var files []string
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no file of %s matches %s", dir, pattern)
+		}
+		files = append(files, found...)
+	}
+	return files
+}

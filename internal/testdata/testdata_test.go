@@ -16,6 +16,7 @@ func TestFolder(t *testing.T) {
 	t.Setenv("JEPA_TEST_DATA", dir)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "x"), nil, 0o644))
 	require.Equal(t, filepath.Join(dir, "x"), Data.Find(t, "x"))
+	require.Equal(t, []string{filepath.Join(dir, "x")}, Data.Glob(t, "x*"))
 	skipped := false
 	t.Run("absent", func(t *testing.T) {
 		defer func() { skipped = t.Skipped() }()
