@@ -5,6 +5,7 @@ go 1.26.8
 require (
 	github.com/cogentcore/webgpu v0.23.0
 	github.com/go-analyze/charts v0.6.4
+	github.com/gofrs/flock v0.13.0
 	github.com/golang/freetype v0.0.0-20170609003504-e2365dfdc4a0
 	github.com/nlpodyssey/safetensors v0.0.0-20250209183917-bfb01cc25f7c
 	github.com/oliverbestmann/webgpu v1.36.0

@@ -39,7 +39,7 @@ preset has it; a key that does not exist is refused.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.out, "%s", conf.TOML())
+			c.result(map[string]string{"preset": name, "toml": string(conf.TOML())}, "%s", conf.TOML())
 			return nil
 		},
 	}

@@ -115,92 +115,24 @@ func embedData(c *console, flags *configFlags, path string, paths []string, o em
 	if _, err := os.Stat(o.out); err == nil && !o.overwrite {
 		return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", o.out)
 	}
-	w, conf, err := openWeights(c, flags, path, &o.from)
+	s, err := c.openEncoderOn(flags, path, paths, &o.from, reading{once: true})
 	if err != nil {
 		return err
 	}
-	if err := setPaths(&conf, paths); err != nil {
-		return err
-	}
-	d, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	options := conf.Options()
-	options.HeadersOnly = true // every sample is read once
-	ds, err := readDataWith(c, &conf, options)
-	if err != nil {
-		return err
-	}
-	if w, err = fitToData(c, w, &conf, ds, &o.from); err != nil {
-		return err
-	}
+	defer s.close()
 	if o.batch == 0 {
-		o.batch = conf.BatchSize
+		o.batch = s.conf.BatchSize
 	}
 	if !o.window {
-		o.batch = min(o.batch, ds.Len())
+		o.batch = min(o.batch, s.ds.Len())
 	}
-	e := &embedding{c: c, d: d, ds: ds, conf: &conf, weights: fingerprintOf(w), o: o}
-	d.Scope(func() {
-		if e.features, err = jepa.ImportedFeatures(d, w, o.batch); err == nil {
+	e := &embedding{c: c, d: s.d, ds: s.ds, conf: &s.conf, weights: fingerprintOf(s.weights), o: o}
+	s.d.Scope(func() {
+		if e.features, err = jepa.ImportedFeatures(s.d, s.weights, o.batch); err == nil {
 			err = e.run()
 		}
 	})
 	return err
-}
-
-// openWeights reads one encoder, and how data are to be read for it.
-func openWeights(c *console, flags *configFlags, path string, from *weightsFlags) (*weights.Weights, config.Config, error) {
-	r, err := inspect(path)
-	if err != nil {
-		return nil, config.Config{}, err
-	}
-	var conf config.Config
-	if r.Source == "wgjepa" {
-		file, own, err := openRun(flags, path)
-		if err != nil {
-			return nil, conf, err
-		}
-		if err := file.Close(); err != nil {
-			return nil, conf, err
-		}
-		conf = own
-	} else if conf, err = flags.parse(nil); err != nil {
-		return nil, conf, err
-	}
-	switch p := &conf.Probe; {
-	case p.Encoder != "context" && p.Encoder != "target":
-		return nil, conf, usagef("--encoder is %q: it must be context or target", p.Encoder)
-	case p.Pooling != "mean" && p.Pooling != "mean+std":
-		return nil, conf, usagef("--pooling is %q: it must be mean or mean+std", p.Pooling)
-	}
-	from.network = conf.Probe.Encoder
-	w, err := from.load(c, path)
-	if err != nil {
-		return nil, conf, err
-	}
-	if len(conf.Data.Size) == 0 {
-		conf.Data.Size = slices.Clone(w.Config.ImgSize)
-	}
-	return w, conf, from.complete(&w.Config, "num_heads", "pos_embed")
-}
-
-// fitToData fits weights to the shape that the samples have.
-func fitToData(c *console, w *weights.Weights, conf *config.Config, ds data.Dataset, from *weightsFlags) (*weights.Weights, error) {
-	if ds.Len() == 0 {
-		return nil, errors.New("the data hold no samples")
-	}
-	channels, size := ds.Shape()
-	v, err := jepa.EncoderOf(w)
-	if err != nil && !slices.Contains(w.Config.Unknown, "img_size") {
-		return nil, err
-	}
-	conf.Encoder = v
-	conf.Encoder.InChans, conf.Encoder.ImgSize, conf.Encoder.PatchSize = channels, slices.Clone(size), nil
-	choosePatch(w, conf, size)
-	return from.adapt(c, w, conf)
 }
 
 // fingerprintOf is a hash of an encoder.
@@ -258,7 +190,7 @@ func (e *embedding) of() map[string]string {
 
 // run writes maps and table.
 func (e *embedding) run() (err error) {
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(nil)
 	defer stop()
 	e.stream, err = embed.New(e.ds, e.features, e.features.Config, embed.Options{
 		Batch: e.o.batch, Std: e.conf.Probe.Pooling == "mean+std" && !e.o.patches, Tokens: e.o.patches || e.o.maps.dir != "", Window: e.o.window, Overlap: e.o.overlap, Measure: e.o.stats,
@@ -274,6 +206,11 @@ func (e *embedding) run() (err error) {
 			return err
 		}
 	}
+	unlock, err := lock(runFolder(filepath.Dir(e.o.out)).path("."+filepath.Base(e.o.out)+".lock"), e.o.out)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if e.o.overwrite {
 		if err := embed.RemovePartial(e.o.out); err != nil {
 			return err

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +13,6 @@ import (
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
-	"wgjepa/internal/picture"
 	"wgjepa/jepa"
 )
 
@@ -92,49 +89,32 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 	case o.resume && !held:
 		return fmt.Errorf("%s holds no run to resume", folder)
 	}
-	w, conf, err := openWeights(c, flags, path, &o.from)
+	s, err := c.openEncoderOn(flags, path, paths, &o.from, reading{judged: true})
 	if err != nil {
 		return err
 	}
-	if err := setPaths(&conf, paths); err != nil {
+	defer s.close()
+	if err := s.conf.Finetune.Validate(); err != nil {
 		return err
 	}
-	ds, err := readData(c, &conf)
+	unlock, err := folder.open()
 	if err != nil {
 		return err
 	}
-	if w.Source == "wgjepa" {
-		if err := c.warnMoved(path, ds); err != nil {
-			return err
-		}
-	}
-	if w, err = fitToData(c, w, &conf, ds, &o.from); err != nil {
-		return err
-	}
-	if err := conf.Finetune.Validate(); err != nil {
-		return err
-	}
-	d, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer d.Close()
+	defer unlock()
 	if o.overwrite {
 		if err := errors.Join(folder.clear(), folder.remove(predictionsFile)); err != nil {
 			return err
 		}
 	}
-	if err := folder.create(); err != nil {
-		return err
-	}
-	t := &tuning{c: c, d: d, ds: ds, conf: &conf, folder: folder, o: o}
+	t := &tuning{c: c, d: s.d, ds: s.ds, conf: &s.conf, folder: folder, o: o}
 	if err := t.open(); err != nil {
 		return err
 	}
-	defer t.metrics.Close()
-	batch := min(conf.Finetune.BatchSize, ds.Len())
-	return t.run(evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.ImportedFeatures(d, w, batch) }),
-		evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) }))
+	defer t.close()
+	batch := min(s.conf.Finetune.BatchSize, s.ds.Len())
+	return t.run(evaluate.Lend(s.d, func() (*jepa.Features, error) { return jepa.ImportedFeatures(s.d, s.weights, batch) }),
+		untrained(s.d, &s.conf, batch))
 }
 
 // tuning is one run of finetune.
@@ -146,38 +126,38 @@ type tuning struct {
 	folder  runFolder
 	o       finetuneOptions
 	bar     *bar
-	metrics *os.File
+	metrics *metrics
 }
 
-// epochMetric is one line of a finetuning's metrics file.
-type epochMetric struct {
-	jepa.FinetuneStats
-	Validation float64 `json:"validation_loss"`
-	Best       bool    `json:"best"`
-}
-
-// open writes what is known before training. A resumed run begins its metrics
-// anew after the last checkpoint.
+// open writes what is known before training.
 func (t *tuning) open() error {
-	flags := os.O_APPEND
-	if !t.o.resume {
-		if err := t.folder.write(configFile, t.conf.TOML()); err != nil {
-			return err
-		}
-		if err := t.folder.writeSplit(t.ds); err != nil {
-			return err
-		}
-		flags = os.O_TRUNC
+	if t.o.resume {
+		return nil
 	}
-	var err error
-	t.metrics, err = os.OpenFile(t.folder.path(metricsFile), flags|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err := t.folder.write(configFile, t.conf.TOML()); err != nil {
+		return err
+	}
+	return t.folder.writeSplit(t.ds)
+}
+
+// openMetrics opens the metrics file once it is known after which step training begins.
+func (t *tuning) openMetrics(step int) (err error) {
+	if t.metrics == nil {
+		t.metrics, _, err = t.folder.openMetrics(step)
+	}
 	return err
 }
 
+func (t *tuning) close() {
+	t.bar.end()
+	if t.metrics != nil {
+		t.metrics.close()
+	}
+}
+
 func (t *tuning) run(encoder, untrained evaluate.Encoder) error {
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(nil)
 	defer stop()
-	defer func() { t.bar.end() }()
 	r, err := evaluate.Finetune(ctx, t.d, t.ds, t.conf, encoder, evaluate.FinetuneOptions{
 		Dir: string(t.folder), Resume: t.o.resume, Untrained: untrained,
 		Warn: func(message string) { t.c.warn("%s", message) },
@@ -186,12 +166,12 @@ func (t *tuning) run(encoder, untrained evaluate.Encoder) error {
 				t.bar = t.c.bar("finetune", total, step-1)
 			}
 			t.bar.set(step)
-			return nil
+			return t.openMetrics(step - 1)
 		},
 		OnEpoch: func(s jepa.FinetuneStats, validation float64, best bool) {
-			m := epochMetric{s, validation, best}
-			if line, err := json.Marshal(m); err == nil {
-				_, _ = t.metrics.Write(append(line, '\n')) // the checkpoint on the same disk says more
+			m := tuned{s, validation, best}
+			if t.openMetrics(s.Step-1) == nil {
+				_ = t.metrics.add(metric{Finetune: &m}) // the checkpoint on the same disk says more
 			}
 			if t.bar != nil {
 				t.bar.note("loss", fmt.Sprintf("%.4f", s.Loss), "validation", fmt.Sprintf("%.4f", validation))
@@ -199,7 +179,7 @@ func (t *tuning) run(encoder, untrained evaluate.Encoder) error {
 			if t.c.json && finite(validation) {
 				t.c.emit(struct {
 					Event string `json:"event"`
-					epochMetric
+					tuned
 				}{"epoch", m})
 			}
 		},
@@ -213,7 +193,7 @@ func (t *tuning) run(encoder, untrained evaluate.Encoder) error {
 	case err != nil:
 		return err
 	}
-	if err := t.drawCurves(); err != nil {
+	if err := t.folder.drawCurves(); err != nil {
 		t.c.warn("%s could not be drawn: %v", curvesFile, err)
 	}
 	if err := t.writePredictions(r); err != nil {
@@ -250,134 +230,10 @@ func (t *tuning) report(r *evaluate.Finetuned) {
 	fmt.Fprintf(c.out, "%s, %s\nnext: %s label %s NEW_DATA --out labels.csv\n", t.folder.path(jepa.WeightsFile), t.folder.path(predictionsFile), os.Args[0], quote(string(t.folder)))
 }
 
-// drawCurves draws the metrics file.
-func (t *tuning) drawCurves() error {
-	text, err := os.ReadFile(t.folder.path(metricsFile))
-	if err != nil {
-		return err
-	}
-	loss, validation, lr := picture.Series{Name: "training"}, picture.Series{Name: "validation"}, picture.Series{}
-	for line := range strings.Lines(string(text)) {
-		var m epochMetric
-		if json.Unmarshal([]byte(line), &m) != nil {
-			continue // cut by a crash
-		}
-		validation.X, validation.Y = append(validation.X, m.Epoch), append(validation.Y, m.Validation)
-		if m.Step > 0 {
-			loss.X, loss.Y = append(loss.X, m.Epoch), append(loss.Y, m.Loss)
-			lr.X, lr.Y = append(lr.X, m.Epoch), append(lr.Y, m.LR)
-		}
-	}
-	m, err := picture.Curves("epoch", []picture.Panel{{Title: "loss", Series: []picture.Series{loss, validation}}, {Title: "learning rate", Series: []picture.Series{lr}}})
-	if err != nil {
-		return err
-	}
-	return writePNG(t.folder.path(curvesFile), m)
-}
-
 func (t *tuning) writePredictions(r *evaluate.Finetuned) error {
 	var b strings.Builder
 	if err := r.WritePredictions(&b); err != nil {
 		return err
 	}
 	return t.folder.write(predictionsFile, []byte(b.String()))
-}
-
-func labelCommand(c *console) *cobra.Command {
-	out, batch, overwrite := "", 0, false
-	var flags *configFlags
-	cmd := &cobra.Command{
-		Use:   "label FINETUNED DATA…",
-		Short: "Predict the labels of new data with a finetuned network",
-		Long: `Applies the network of wgjepa finetune (its folder or its weights) to every sample of
-DATA, read as the training data were, and writes the predicted class with the
-probability of each, or the predicted number, one row a sample.`,
-		Example: `  wgjepa label runs/finetuned new/ --out labels.csv`,
-		Args:    cobra.MinimumNArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			switch {
-			case filepath.Ext(out) != ".csv":
-				return usagef("label needs --out FILE.csv")
-			case batch < 0:
-				return usagef("--batch-size is %d: it must be at least 1", batch)
-			}
-			if _, err := os.Stat(out); err == nil && !overwrite {
-				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
-			}
-			return label(c, flags, args[0], args[1:], out, batch)
-		},
-	}
-	flags = dataFlags(cmd)
-	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "the table: FILE.csv")
-	f.IntVar(&batch, "batch-size", 0, "samples at once (default: finetuning's)")
-	f.BoolVar(&overwrite, "overwrite", false, "replace the table")
-	return cmd
-}
-
-// label runs the command.
-func label(c *console, flags *configFlags, path string, paths []string, out string, batch int) error {
-	file, conf, err := openRun(flags, path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	head, err := evaluate.OpenHead(file)
-	if err != nil {
-		return err
-	}
-	conf.Data.Labels, conf.Data.Splits = "", "" // of the training data
-	if err := setPaths(&conf, paths); err != nil {
-		return err
-	}
-	ds, err := openData(c, &conf)
-	if err != nil {
-		return err
-	}
-	if err := fitsRun(ds, file); err != nil {
-		return err
-	}
-	d, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if batch == 0 {
-		batch = conf.Finetune.BatchSize
-	}
-	ctx, stop := interruptible()
-	defer stop()
-	bar := c.bar("label", ds.Len(), 0)
-	defer bar.end()
-	var b strings.Builder
-	w := csv.NewWriter(&b)
-	if err := w.Write(evaluate.PredictionHeader(head.Classes)); err != nil {
-		return err
-	}
-	features, err := jepa.LoadFeatures(d, file, jepa.ContextEncoder, min(batch, max(1, ds.Len())))
-	if err != nil {
-		return err
-	}
-	counts := make(map[string]int)
-	err = head.Apply(ds, features, func(i int, output []float64) error {
-		row := evaluate.PredictionRow(ds.Name(i), head.Classes, output)
-		counts[row[1]]++
-		bar.set(i + 1)
-		return errors.Join(ctx.Err(), w.Write(row))
-	})
-	w.Flush()
-	if err != nil {
-		return err
-	}
-	bar.end()
-	folder := runFolder(filepath.Dir(out))
-	if err := folder.write(filepath.Base(out), []byte(b.String())); err != nil {
-		return err
-	}
-	found := ""
-	for _, k := range head.Classes {
-		found += fmt.Sprintf("; %s %d", k, counts[k])
-	}
-	c.result(map[string]any{"file": out, "samples": ds.Len()}, "%s: %d predictions%s\n", out, ds.Len(), found)
-	return nil
 }

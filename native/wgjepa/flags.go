@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"wgjepa/data"
 	"wgjepa/internal/config"
 	"wgjepa/model"
 )
@@ -113,6 +112,19 @@ func (f *configFlags) over(layers []config.Text) ([]config.Text, error) {
 	return layers, failed
 }
 
+// gives reports whether a flag sets a key.
+func (f *configFlags) gives(key string) bool {
+	for flag, k := range f.keys {
+		if k == key && f.set.Changed(flag) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(f.sets, func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return strings.TrimSpace(name) == key
+	})
+}
+
 // parse reads the whole configuration, with the data of the command line.
 func (f *configFlags) parse(paths []string) (config.Config, error) {
 	layers, err := f.layers()
@@ -153,58 +165,4 @@ func setPaths(c *config.Config, paths []string) error {
 		c.Data.Paths = append(c.Data.Paths, p)
 	}
 	return nil
-}
-
-// openData opens the data, says what was found and completes the configuration
-// with it.
-func openData(c *console, conf *config.Config) (data.Dataset, error) {
-	ds, err := readData(c, conf)
-	if err != nil {
-		return nil, err
-	}
-	channels, size := ds.Shape()
-	return ds, conf.Complete(channels, size)
-}
-
-// readData opens the data and says what was found.
-func readData(c *console, conf *config.Config) (data.Dataset, error) {
-	return readDataWith(c, conf, conf.Options())
-}
-
-// readDataWith is readData with options beyond those of the configuration.
-func readDataWith(c *console, conf *config.Config, o data.Options) (data.Dataset, error) {
-	if len(conf.Data.Paths) == 0 {
-		return nil, usagef("no data: name files or folders, or the word %s for generated volumes", config.GeneratedData)
-	}
-	ds, report, err := conf.OpenWith(o)
-	if err != nil {
-		return nil, adviseData(err, report, conf)
-	}
-	c.say("data: %s", strings.ReplaceAll(report.String(), "\n", "\n      "))
-	if n := len(report.Refused); n > 0 {
-		c.warn("%d files could not be used and were left out", n)
-	}
-	return ds, nil
-}
-
-// adviseData adds to an error of reading which flag would help.
-func adviseData(err error, report *data.Report, conf *config.Config) error {
-	var differ *data.SizesError
-	switch {
-	case report == nil:
-	case errors.Is(err, data.ErrAxes):
-		return fmt.Errorf("%w\n--size H,W,D (or H,W) says which are wanted, with --skip-bad the others are left out", err)
-	case len(report.Refused) > 0 && !conf.Data.SkipBad:
-		missing := func(r data.Refusal) bool { return slices.Contains(conf.Data.Paths, r.Name) }
-		if !slices.ContainsFunc(report.Refused, missing) {
-			err = fmt.Errorf("%w\nwith --skip-bad they are left out", err)
-		}
-		if strings.Contains(err.Error(), "NaN or Inf") {
-			err = fmt.Errorf("%w\nwith --set data.zero_nonfinite=true voxels that are NaN or Inf are read as 0", err)
-		}
-	case errors.As(err, &differ):
-		size := strings.ReplaceAll(sizeText(config.SuggestSize(differ.Sizes)), "×", ",")
-		return fmt.Errorf("%w\nwith --size %s, say, every sample is cropped or padded to that size, with --fit resize too it is scaled", err, size)
-	}
-	return err
 }

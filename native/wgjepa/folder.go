@@ -1,23 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/internal/config"
-	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
 )
 
@@ -75,14 +70,23 @@ func (r runFolder) remove(name string) error {
 	return nil
 }
 
-// create makes the folder and makes sure that it can be written.
-func (r runFolder) create() error {
+// open makes the folder, makes sure that it can be written, and keeps other commands
+// off it until close.
+func (r runFolder) open() (close func(), err error) {
 	if err := os.MkdirAll(string(r), 0o755); err != nil {
-		return fmt.Errorf("the folder for the run cannot be made: %w: choose another with --out", err)
+		return nil, fmt.Errorf("the folder cannot be made: %w: choose another with --out", err)
 	}
-	f, err := os.CreateTemp(string(r), ".write-test-*")
+	if err := writable(r.path("x")); err != nil {
+		return nil, err
+	}
+	return lock(r.path(".lock"), string(r))
+}
+
+// writable makes sure that files can be made beside path, before work is done for them.
+func writable(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".write-test-*")
 	if err != nil {
-		return fmt.Errorf("the folder for the run cannot be written: %w: choose another with --out", err)
+		return fmt.Errorf("%s cannot be written: %w: choose another with --out", filepath.Dir(path), err)
 	}
 	f.Close()
 	return os.Remove(f.Name())
@@ -153,108 +157,4 @@ func (c *console) warnMoved(run string, ds data.Dataset) error {
 		c.warn("%d samples that the run was trained on, such as %s, are now for validation or test, which flatters; its own parts: --splits %s", len(moved), moved[0], quote(folder.path(splitFile)))
 	}
 	return err
-}
-
-// metric is one line of the metrics file: figures of a step, or of the health
-// of the encoder's features after it.
-type metric struct {
-	*jepa.Stats
-	Health *health `json:"health,omitempty"`
-	Probe  *probed `json:"probe,omitempty"`
-}
-
-// probed is what a probe during training found.
-type probed struct {
-	Step   int              `json:"step"`
-	Result *evaluate.Result `json:"result"`
-}
-
-// health are figures of held-out samples.
-type health struct {
-	Step           int     `json:"step"`
-	RankMe         number  `json:"rankme"`                    // of pooled features
-	PooledStd      number  `json:"pooled_std"`                // mean over the features
-	ValidationLoss *number `json:"validation_loss,omitempty"` // where there is a full batch of validation samples
-}
-
-func (m metric) step() int {
-	if m.Stats != nil {
-		return m.Stats.Step
-	}
-	if m.Health != nil {
-		return m.Health.Step
-	}
-	if m.Probe != nil {
-		return m.Probe.Step
-	}
-	return 0
-}
-
-// metrics is the open metrics file.
-type metrics struct {
-	f *os.File
-	w *bufio.Writer
-}
-
-// openMetrics opens the file to append to, cut after step, and returns what it
-// keeps.
-func (r runFolder) openMetrics(step int) (*metrics, []metric, error) {
-	kept, err := r.readMetrics()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
-	}
-	kept = slices.DeleteFunc(kept, func(m metric) bool { return m.step() > step })
-	var b strings.Builder
-	for _, m := range kept {
-		line, err := json.Marshal(m)
-		if err != nil {
-			return nil, nil, err
-		}
-		b.Write(append(line, '\n'))
-	}
-	if err := r.write(metricsFile, []byte(b.String())); err != nil {
-		return nil, nil, err
-	}
-	f, err := os.OpenFile(r.path(metricsFile), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &metrics{f, bufio.NewWriter(f)}, kept, nil
-}
-
-// add appends an entry; it is written at once, so that a watcher sees it.
-func (m *metrics) add(entry metric) error {
-	line, err := json.Marshal(entry)
-	if err != nil {
-		return nil // a figure is not finite: the run ends for it with a better message
-	}
-	m.w.Write(append(line, '\n'))
-	if err := m.w.Flush(); err != nil {
-		return fmt.Errorf("the metrics file: %w", err)
-	}
-	return nil
-}
-
-func (m *metrics) close() error { return m.f.Close() }
-
-// readMetrics reads all whole lines.
-func (r runFolder) readMetrics() ([]metric, error) {
-	f, err := os.Open(r.path(metricsFile))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var list []metric
-	d := json.NewDecoder(f)
-	for {
-		var m metric
-		err := d.Decode(&m)
-		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
-			return list, nil // the last line was cut by a crash
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.path(metricsFile), err)
-		}
-		list = append(list, m)
-	}
 }

@@ -29,9 +29,13 @@ var errSaid = errors.New("failed")
 // run is the whole command with its arguments and streams; it returns the exit
 // code.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRoot(stdout, stderr)
+	out := &output{w: stdout}
+	root := newRoot(out, stderr)
 	root.SetArgs(args)
 	err := root.Execute()
+	if out.err != nil && err == nil {
+		err = fmt.Errorf("the results could not be printed: %w", out.err)
+	}
 	var usage usageError
 	switch {
 	case err == nil:

@@ -32,12 +32,12 @@ func writePNG(path string, m image.Image) error {
 }
 
 // drawCurves draws the metrics file.
-func (t *training) drawCurves() error {
-	m, err := curvesPicture(t.folder)
+func (r runFolder) drawCurves() error {
+	m, err := curvesPicture(r)
 	if err != nil {
 		return err
 	}
-	return writePNG(t.folder.path(curvesFile), m)
+	return writePNG(r.path(curvesFile), m)
 }
 
 // curvesPicture draws the metrics file of a run.
@@ -45,6 +45,9 @@ func curvesPicture(folder runFolder) (image.Image, error) {
 	list, err := folder.readMetrics()
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(list, func(m metric) bool { return m.Finetune != nil }) {
+		return picture.Curves("epoch", tunedPanels(list))
 	}
 	var loss, validation, lr, momentum, std, norm, rank, pooled picture.Series
 	add := func(s *picture.Series, step int, v float64) {
@@ -76,6 +79,23 @@ func curvesPicture(folder runFolder) (image.Image, error) {
 		{Title: "learning rate", Series: []picture.Series{lr}},
 		{Title: "momentum of the target encoder", Series: []picture.Series{momentum}},
 	}, panels...))
+}
+
+// tunedPanels are the figures of finetuning.
+func tunedPanels(list []metric) []picture.Panel {
+	loss, validation, lr := picture.Series{Name: "training"}, picture.Series{Name: "validation"}, picture.Series{}
+	for _, m := range list {
+		f := m.Finetune
+		if f == nil {
+			continue
+		}
+		validation.X, validation.Y = append(validation.X, f.Epoch), append(validation.Y, f.Validation)
+		if f.Step > 0 {
+			loss.X, loss.Y = append(loss.X, f.Epoch), append(loss.Y, f.Loss)
+			lr.X, lr.Y = append(lr.X, f.Epoch), append(lr.Y, f.LR)
+		}
+	}
+	return []picture.Panel{{Title: "loss", Series: []picture.Series{loss, validation}}, {Title: "learning rate", Series: []picture.Series{lr}}}
 }
 
 // probePanels are the probes during training, one panel a question.
@@ -150,7 +170,7 @@ func maskPicture(ds data.Dataset, conf *config.Config, step int) (image.Image, e
 func (t *training) drawFeatures() error {
 	d := t.trainer.Device()
 	trained := t.trainer.Features(t.conf.Probe.Encoder == "target")
-	return evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, t.conf.Config, 1) })(func(untrained *jepa.Features) error {
+	return untrained(d, t.conf, 1)(func(untrained *jepa.Features) error {
 		m, err := featurePicture(t.ds, t.conf, untrained, trained)
 		if err != nil {
 			return err

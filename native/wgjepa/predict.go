@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/internal/config"
 	"wgjepa/internal/patchmap"
@@ -92,49 +91,19 @@ func predict(c *console, flags *configFlags, run string, paths []string, o predi
 	} else if r.Source != "wgjepa" {
 		return fmt.Errorf("%s: predict needs the predictor and the masks of a run of wgjepa, these weights are of %s: train --init goes on from them", run, r.Source)
 	}
-	file, conf, err := openRun(flags, run)
+	s, err := c.openRunOn(flags, run, paths, reading{once: true})
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	if err := setPaths(&conf, paths); err != nil {
-		return err
-	}
-	d, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	options := conf.Options()
-	options.HeadersOnly = true
-	ds, err := readDataWith(c, &conf, options)
-	if err != nil {
-		return err
-	}
-	if err := fitsRun(ds, file); err != nil {
-		return err
-	}
-	d.Scope(func() {
-		var s *jepa.Surprise
-		if s, err = jepa.LoadSurprise(d, file); err == nil {
-			p := &prediction{c: c, ds: ds, conf: &conf, surprise: s, o: o, names: newFileNames(ds, ".surprise.nii.gz")}
+	defer s.close()
+	s.d.Scope(func() {
+		var errors *jepa.Surprise
+		if errors, err = jepa.LoadSurprise(s.d, s.file); err == nil {
+			p := &prediction{c: c, ds: s.ds, conf: &s.conf, surprise: errors, o: o, names: newFileNames(s.ds, ".surprise.nii.gz")}
 			err = p.run()
 		}
 	})
 	return err
-}
-
-// fitsRun refuses samples of another shape than the run's encoder takes.
-func fitsRun(ds data.Dataset, file *checkpoint.File) error {
-	trained, err := jepa.ReadConfig(file)
-	if err != nil {
-		return err
-	}
-	channels, size := ds.Shape()
-	if v := trained.Encoder; channels != v.InChans || !slices.Equal(size, v.ImgSize) {
-		return fmt.Errorf("samples have %d channels of %v, the run's encoder takes %d of %v: its size is --size %s", channels, size, v.InChans, v.ImgSize, strings.Trim(strings.ReplaceAll(fmt.Sprint(v.ImgSize), " ", ","), "[]"))
-	}
-	return nil
 }
 
 // prediction is one run of predict.
@@ -157,11 +126,13 @@ type surprised struct {
 }
 
 func (p *prediction) run() error {
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(nil)
 	defer stop()
-	if err := runFolder(p.o.out).create(); err != nil {
+	unlock, err := runFolder(p.o.out).open()
+	if err != nil {
 		return err
 	}
+	defer unlock()
 	rows, err := p.scans(ctx)
 	if err != nil {
 		return err

@@ -3,20 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"wgjepa/checkpoint"
 	"wgjepa/data"
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
-	"wgjepa/jepa"
 )
 
 // probeFlags adds the flags of the probes.
@@ -56,32 +49,15 @@ with ever fewer labels.`,
   wgjepa probe weights.safetensors set.npz --features target --pooling mean+std`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			file, conf, err := openRun(flags, args[0])
+			s, err := c.openRunOn(flags, args[0], args[1:], reading{judged: true})
 			if err != nil {
 				return err
 			}
-			defer file.Close()
-			if err := setPaths(&conf, args[1:]); err != nil {
-				return err
-			}
-			d, err := c.open()
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			ds, err := openData(c, &conf)
-			if err != nil {
-				return err
-			}
-			if err := c.warnMoved(args[0], ds); err != nil {
-				return err
-			}
+			defer s.close()
 			if batch < 1 {
-				batch = conf.BatchSize
+				batch = s.conf.BatchSize
 			}
-			return c.evaluate(d, ds, &conf, args[0], batch, evaluate.Lend(d, func() (*jepa.Features, error) {
-				return jepa.LoadFeatures(d, file, conf.Probe.Network(), batch)
-			}))
+			return c.evaluate(s.d, s.ds, &s.conf, args[0], batch, s.trained(batch))
 		},
 	}
 	flags = dataFlags(cmd)
@@ -92,8 +68,7 @@ with ever fewer labels.`,
 
 // evaluate probes the trained encoder beside the untrained one and reports.
 func (c *console) evaluate(d *gpu.Device, ds data.Dataset, conf *config.Config, run string, batch int, trained evaluate.Encoder) error {
-	untrained := evaluate.Lend(d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(d, conf.Config, batch) })
-	r, err := c.ask(ds, conf, trained, untrained)
+	r, err := c.ask(ds, conf, trained, untrained(d, conf, batch))
 	if err != nil {
 		return err
 	}
@@ -115,54 +90,6 @@ func (c *console) ask(ds data.Dataset, conf *config.Config, trained, untrained e
 		}
 		return nil
 	})
-}
-
-// openRun opens the weights of a run, given as its folder or as a file, and the
-// configuration that they belong to: their own, and the paths of the data from
-// config.toml beside them.
-func openRun(flags *configFlags, path string) (*checkpoint.File, config.Config, error) {
-	folder := runFolder(path)
-	s, err := os.Stat(path)
-	if err != nil {
-		return nil, config.Config{}, err
-	}
-	if s.IsDir() {
-		path = folder.path(jepa.WeightsFile)
-		if _, err := os.Stat(path); err != nil {
-			path = folder.path(jepa.StateFile) // not finished yet
-		}
-		if _, err := os.Stat(path); err != nil {
-			return nil, config.Config{}, fmt.Errorf("%s holds neither %s nor %s: train first, or name a file of weights", folder, jepa.WeightsFile, jepa.StateFile)
-		}
-	} else {
-		folder = runFolder(filepath.Dir(path))
-	}
-	file, err := checkpoint.Open(path)
-	if err != nil {
-		return nil, config.Config{}, err
-	}
-	conf, err := configOf(flags, file, folder)
-	if err != nil {
-		file.Close()
-	}
-	return file, conf, err
-}
-
-func configOf(flags *configFlags, file *checkpoint.File, folder runFolder) (config.Config, error) {
-	trained, err := jepa.ReadConfig(file)
-	if err != nil {
-		return config.Config{}, err
-	}
-	layers := []config.Text{{Name: "the configuration in " + file.Path(), TOML: []byte(jepa.ReadNote(file))}}
-	if text, err := os.ReadFile(folder.path(configFile)); err == nil {
-		layers = append(layers, config.Text{Name: folder.path(configFile), TOML: text})
-	}
-	if layers, err = flags.over(layers); err != nil {
-		return config.Config{}, err
-	}
-	conf, err := config.Parse(layers...)
-	conf.Config = trained // what the weights belong to, whatever the file says
-	return conf, err
 }
 
 // probeReport is the JSON output of probe.
@@ -190,102 +117,4 @@ func (c *console) report(i gpu.Info, run string, conf *config.Config, r *evaluat
 		fmt.Fprintf(c.out, "note: %s\n", n)
 	}
 	return nil
-}
-
-func printTask(w io.Writer, t *evaluate.Task) {
-	units, penalty := "samples", "C"
-	if t.Name == "dense" {
-		units = "volumes"
-	}
-	if t.Regression {
-		penalty = "penalty"
-	}
-	what := ""
-	if n := len(t.Classes); n > 0 {
-		what = fmt.Sprintf(", %d classes", n)
-	}
-	if t.Note != "" {
-		what += ", " + t.Note
-	}
-	fmt.Fprintf(w, "%s%s: %d training, %d validation, %d test %s; %s %g trained, %g untrained\n", t.Name, what, t.Units[0], t.Units[1], t.Units[2], units, penalty, t.Chosen[0], t.Chosen[1])
-	rows := [][]string{scoreColumns("", &t.Scores[0])}
-	for _, s := range t.Scores {
-		rows = append(rows, scoreRow(s.Metric, &s))
-	}
-	printColumns(w, rows)
-	fmt.Fprintln(w)
-}
-
-// scoreColumns heads a table of scores like s.
-func scoreColumns(first string, s *evaluate.Score) []string {
-	columns := []string{first, "trained", "untrained", "trained − untrained"}
-	if s.Intensities != nil {
-		columns = append(columns, "intensities")
-	}
-	if s.PositionOnly != nil {
-		columns = append(columns, "position only")
-	}
-	return columns
-}
-
-func scoreRow(first string, s *evaluate.Score) []string {
-	row := []string{first, intervalText(s.Trained, false), intervalText(s.Untrained, false), differenceText(s.Difference)}
-	for _, i := range []*evaluate.Interval{s.Intensities, s.PositionOnly} {
-		if i != nil {
-			row = append(row, intervalText(*i, false))
-		}
-	}
-	return row
-}
-
-// printCurve prints the label-fraction curve.
-func printCurve(w io.Writer, curve []evaluate.Point) {
-	if len(curve) == 0 {
-		return
-	}
-	for i, s := range curve[0].Scores {
-		rows := [][]string{scoreColumns("labels", &s)}
-		for _, p := range curve {
-			rows = append(rows, scoreRow(fmt.Sprintf("%g %%, %d samples", 100*p.Fraction, p.Samples), &p.Scores[i]))
-		}
-		fmt.Fprintf(w, "%s by share of the training labels\n", s.Metric)
-		printColumns(w, rows)
-		fmt.Fprintln(w)
-	}
-}
-
-// printColumns prints rows of cells, each column as wide as its widest cell.
-func printColumns(w io.Writer, rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			line.WriteString("  " + cell + strings.Repeat(" ", widths[i]-len([]rune(cell))))
-		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
-	}
-}
-
-// differenceText marks a difference whose interval does not hold 0.
-func differenceText(d evaluate.Interval) string {
-	star := " "
-	if d.Low > 0 || d.High < 0 {
-		star = "*"
-	}
-	return intervalText(d, true) + star
-}
-
-func intervalText(i evaluate.Interval, sign bool) string {
-	if math.IsNaN(i.Value) {
-		return "-" // such as the Dice of a class that neither occurs nor is predicted
-	}
-	if sign {
-		return fmt.Sprintf("%+.3f (%+.3f to %+.3f)", i.Value, i.Low, i.High)
-	}
-	return fmt.Sprintf("%.3f (%.3f to %.3f)", i.Value, i.Low, i.High)
 }

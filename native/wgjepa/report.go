@@ -13,10 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wgjepa/checkpoint"
-	"wgjepa/data"
-	"wgjepa/gpu"
-	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
 	"wgjepa/internal/picture"
 	"wgjepa/internal/report"
@@ -61,6 +57,9 @@ names of files: think before you pass it on.`,
 			if _, err := os.Stat(out); err == nil && !overwrite {
 				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
 			}
+			if err := writable(out); err != nil {
+				return err
+			}
 			return writeReport(c, flags, args[0], args[1:], out)
 		},
 	}
@@ -74,30 +73,15 @@ names of files: think before you pass it on.`,
 
 // writeReport runs the command.
 func writeReport(c *console, flags *configFlags, run string, paths []string, out string) error {
-	file, conf, err := openRun(flags, run)
+	s, err := c.openRunOn(flags, run, paths, reading{judged: true})
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	if err := setPaths(&conf, paths); err != nil {
-		return err
+	defer s.close()
+	if len(s.conf.Probe.Curve) == 0 {
+		s.conf.Probe.Curve = reportShares
 	}
-	d, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	ds, err := openData(c, &conf)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(fitsRun(ds, file), c.warnMoved(run, ds)); err != nil {
-		return err
-	}
-	if len(conf.Probe.Curve) == 0 {
-		conf.Probe.Curve = reportShares
-	}
-	r := &reporter{c: c, d: d, ds: ds, conf: &conf, file: file, run: run}
+	r := &reporter{c: c, session: s, run: run}
 	if err := r.collect(); err != nil {
 		return err
 	}
@@ -114,23 +98,10 @@ func writeReport(c *console, flags *configFlags, run string, paths []string, out
 
 // reporter collects a page.
 type reporter struct {
+	*session
 	c    *console
-	d    *gpu.Device
-	ds   data.Dataset
-	conf *config.Config
-	file *checkpoint.File
 	run  string
 	page report.Report
-}
-
-func (r *reporter) trained(batch int) evaluate.Encoder {
-	return evaluate.Lend(r.d, func() (*jepa.Features, error) {
-		return jepa.LoadFeatures(r.d, r.file, r.conf.Probe.Network(), batch)
-	})
-}
-
-func (r *reporter) untrained(batch int) evaluate.Encoder {
-	return evaluate.Lend(r.d, func() (*jepa.Features, error) { return jepa.UntrainedFeatures(r.d, r.conf.Config, batch) })
 }
 
 // collect makes every section. One that fails says why in its place; only if
@@ -138,6 +109,8 @@ func (r *reporter) untrained(batch int) evaluate.Encoder {
 func (r *reporter) collect() error {
 	r.facts()
 	var failed []error
+	_, err := evaluate.OpenHead(r.file)
+	finetuned := err == nil
 	sections := []struct {
 		title string
 		make  func(s *report.Section) error
@@ -149,6 +122,9 @@ func (r *reporter) collect() error {
 		{"Where the predictor errs", r.surprise},
 		{"Masks", r.masks},
 		{"Configuration", func(s *report.Section) error { s.Code = string(r.conf.TOML()); return nil }},
+	}
+	if finetuned { // such a run has no masks and no predictor
+		sections = slices.Delete(sections, 4, 6)
 	}
 	for _, section := range sections {
 		r.c.say("report: %s", strings.ToLower(section.title[:1])+section.title[1:])
@@ -193,7 +169,7 @@ func (r *reporter) facts() {
 
 // probes are the tables of wgjepa probe and the label-fraction curve.
 func (r *reporter) probes(s *report.Section) error {
-	result, err := r.c.ask(r.ds, r.conf, r.trained(r.conf.BatchSize), r.untrained(r.conf.BatchSize))
+	result, err := r.c.ask(r.ds, &r.conf, r.trained(r.conf.BatchSize), untrained(r.d, &r.conf, r.conf.BatchSize))
 	if err != nil {
 		return err
 	}
@@ -246,14 +222,14 @@ func (r *reporter) curves(s *report.Section) error {
 	if err != nil {
 		return err
 	}
-	s.Pictures = []report.Picture{{Image: m, Alt: "Curves of training: loss, deviation of features, RankMe, gradient norm, learning rate, momentum", Caption: "Figures over the updates."}}
+	s.Pictures = []report.Picture{{Image: m, Alt: "Curves of training: the loss, the learning rate and what else was recorded", Caption: "Figures in the course of training."}}
 	return nil
 }
 
 func (r *reporter) features(s *report.Section) error {
-	return r.untrained(1)(func(untrained *jepa.Features) error {
+	return untrained(r.d, &r.conf, 1)(func(before *jepa.Features) error {
 		return r.trained(1)(func(trained *jepa.Features) error {
-			m, err := featurePicture(r.ds, r.conf, untrained, trained)
+			m, err := featurePicture(r.ds, &r.conf, before, trained)
 			if err != nil {
 				return err
 			}
@@ -264,7 +240,7 @@ func (r *reporter) features(s *report.Section) error {
 }
 
 func (r *reporter) masks(s *report.Section) error {
-	m, err := maskPicture(r.ds, r.conf, 0)
+	m, err := maskPicture(r.ds, &r.conf, 0)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestStories(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode, "sleep": sleep, "fetch": fetch, "freeaddr": freeAddr,
+			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode, "sleep": sleep, "fetch": fetch, "freeaddr": freeAddr, "lock": holdLock,
 		},
 	})
 }
@@ -103,6 +103,13 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 // command is the path of the command under test.
 func command(ts *testscript.TestScript) string {
 	return filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "wgjepa")
+}
+
+// holdLock FILE holds a lock to the end of the script, as another command would.
+func holdLock(ts *testscript.TestScript, _ bool, args []string) {
+	unlock, err := lock(ts.MkAbs(args[0]), args[0])
+	ts.Check(err)
+	ts.Defer(unlock)
 }
 
 // exitCode N wgjepa ARGS… runs the command and checks its exit code.

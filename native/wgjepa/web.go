@@ -102,7 +102,7 @@ func web(c *console, addr string, chosen bool, dir string, hosts []string, open 
 	}
 
 	server := &http.Server{Handler: &pageHandler{files: page, hosts: hosts}, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(nil)
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
