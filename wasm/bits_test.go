@@ -72,7 +72,7 @@ func bits(t testing.TB) map[string]string {
 
 	ds, _, err := data.Phantoms(phantom.Config{Size: 24, Noise: 0.35}, 12, 3, data.Options{})
 	require.NoError(t, err)
-	augment := transform.Augment{Scale: [2]float64{0.5, 1}, Ratio: [2]float64{0.8, 1.25}, Flip: []float64{0.5, 0.5, 0.5}}
+	augment := transform.Augment{Scale: [2]float64{0.5, 1}, Ratio: [2]float64{0.8, 1.25}, Flip: []float64{0.5, 0.5, 0.5}, Rotate: 0.5, Blur: [2]float64{0.2, 1}, Noise: [2]float64{0.01, 0.2}, Erase: [2]float64{0.02, 0.2}, Chance: 0.7}
 	loader, err := data.NewLoader(ds, data.LoaderOptions{Batch: c.BatchSize, Seed: c.Seed, Augment: augment})
 	require.NoError(t, err)
 	defer loader.Close()

@@ -16,6 +16,7 @@ import (
 	"wgjepa/data/phantom"
 	"wgjepa/data/transform"
 	"wgjepa/gpu"
+	"wgjepa/internal/testdata"
 )
 
 // array writes an array of samples, .npy, whose values are at(i) where an object is and 0
@@ -81,12 +82,9 @@ func sources(t *testing.T) []source {
 		{"halves, 3 channels, pictures", false, data.Float16, opened(array(t, func(i int, r *rand.Rand) float64 { return math.Round(60*wave(i))/8 + float64(r.IntN(20))/16 }, 5, 3, 17, 17), data.Options{Dim: 2})},
 		{"floats, pictures", false, data.Float32, opened(array(t, func(i int, r *rand.Rand) float64 { return 3e-9 * (wave(i) + 2 + 0.3*r.Float64()) }, 5, 33, 20), data.Options{Dim: 2})},
 	}
-	dir := os.Getenv("JEPA_TEST_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "data")
-	}
+	dir := testdata.Data.Path()
 	if _, err := os.Stat(dir); err != nil {
-		t.Logf("no real samples are used: %v (set JEPA_TEST_DATA)", err)
+		t.Logf("no real samples are used: %v", err)
 		return list
 	}
 	return append(list,
@@ -126,7 +124,7 @@ func TestBatchesAreTheLoaders(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, s.element, p.Element, s.name)
 				for what, a := range augmentations(len(size)) {
-					if s.real && what != "nothing" && what != "everything" {
+					if (s.real || testing.Short()) && what != "nothing" && what != "everything" {
 						continue
 					}
 					t.Run(fmt.Sprintf("%s/%s/%s/%s", name, s.name, normalize, what), func(t *testing.T) {
