@@ -44,9 +44,9 @@ func Ridge(x Matrix, y []float64, alpha float64) (*Regressor, error) {
 	})
 	h := gramOf(x, scale.Mean, inverse)
 	for j := range d {
-		h.Data[j*h.Stride+j] += alpha
+		h.row(j)[0] += alpha
 	}
-	solve, ok := cholesky(h)
+	solve, ok := h.cholesky()
 	if !ok {
 		return nil, fmt.Errorf("probe: ridge with alpha = %g is singular; use a larger alpha", alpha)
 	}
@@ -139,17 +139,13 @@ func PCA(x Matrix, k int) (*Components, error) {
 		return nil, fmt.Errorf("probe: %d components of features [%d %d]; there can be 1 to %d, from two samples on", k, x.Rows, x.Cols, min(x.Rows, x.Cols))
 	}
 	h := gramOf(x, scale.Mean, ones(x.Cols))
-	values, ok := eigen(h, true)
+	values, vectors, ok := h.eigen(true)
 	if !ok {
 		return nil, errors.New("probe: the eigenvalues of the features' covariance did not converge; their scale may be extreme")
 	}
 	c := &Components{Mean: scale.Mean}
 	for i := range k {
-		at := x.Cols - 1 - i
-		p := make([]float64, x.Cols)
-		for j := range p {
-			p[j] = h.Data[j*h.Stride+at]
-		}
+		p := vectors[i]
 		top := 0
 		for j := range p {
 			if math.Abs(p[j]) > math.Abs(p[top]) {
@@ -160,7 +156,7 @@ func PCA(x Matrix, k int) (*Components, error) {
 			floats.Scale(-1, p)
 		}
 		c.Vectors = append(c.Vectors, p)
-		c.Variance = append(c.Variance, max(0, values[at])/float64(x.Rows-1))
+		c.Variance = append(c.Variance, max(0, values[i])/float64(x.Rows-1))
 	}
 	return c, nil
 }
@@ -187,11 +183,10 @@ func RankMe(x Matrix) (float64, error) {
 		return 0, err
 	}
 	h := gramOf(x, make([]float64, x.Cols), ones(x.Cols))
-	sigma, ok := eigen(h, false)
+	sigma, _, ok := h.eigen(false)
 	if !ok {
 		return 0, errors.New("probe: the singular values of the features did not converge; their scale may be extreme")
 	}
-	slices.Reverse(sigma)
 	sigma = sigma[:min(x.Rows, x.Cols)]
 	for i, v := range sigma {
 		sigma[i] = math.Sqrt(max(0, v))

@@ -141,7 +141,7 @@ func (f *fit) preconditioner(penalty float64) (func(v []float64), error) {
 		floats.Scale(math.Sqrt(curvature(o)/float64(n)), z)
 	})
 	// Lifted off singularity where no penalty acts: on the intercept, and at a huge C.
-	diagonal := func(j int) *float64 { return &h.Data[j*h.Stride+j] }
+	diagonal := func(j int) *float64 { return &h.row(j)[0] }
 	trace := 0.0
 	for j := range d + 1 {
 		trace += *diagonal(j)
@@ -153,7 +153,7 @@ func (f *fit) preconditioner(penalty float64) (func(v []float64), error) {
 			*diagonal(j) += penalty
 		}
 	}
-	solve, ok := cholesky(h)
+	solve, ok := h.cholesky()
 	if !ok {
 		return nil, errors.New("probe: the curvature of the logistic regression is not positive definite; try a smaller C")
 	}

@@ -37,11 +37,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-	"gonum.org/v1/gonum/lapack"
-	"gonum.org/v1/gonum/lapack/lapack64"
 )
 
 // Matrix holds one sample's features a row, row-major.
@@ -182,48 +177,6 @@ func parallel(n int, do func(i int)) {
 		})
 	}
 	wg.Wait()
-}
-
-// gram returns Σ zzᵀ (d, d) over n rows z, which row writes.
-func gram(n, d int, row func(r int, z []float64)) blas64.Symmetric {
-	const chunk = 512
-	total := blas64.General{Rows: d, Cols: d, Stride: d, Data: make([]float64, d*d)}
-	z := make([]float64, min(chunk, n)*d)
-	for from := 0; from < n; from += chunk {
-		rows := min(chunk, n-from)
-		parallel(rows, func(r int) { row(from+r, z[r*d:(r+1)*d]) })
-		a := blas64.General{Rows: rows, Cols: d, Stride: d, Data: z[:rows*d]}
-		blas64.Gemm(blas.Trans, blas.NoTrans, 1, a, a, 1, total) // each tile of the result by one goroutine: the same bits always
-	}
-	return blas64.Symmetric{N: d, Stride: d, Data: total.Data, Uplo: blas.Upper}
-}
-
-// gramOf is gram of (x − mean)·scale.
-func gramOf(x Matrix, mean, scale []float64) blas64.Symmetric {
-	return gram(x.Rows, x.Cols, func(r int, z []float64) { standardRow(z, x.Row(r), mean, scale) })
-}
-
-// cholesky factorizes h, which it overwrites, and returns multiplication of a vector
-// (D) by its inverse, in place; not ok if h is not positive definite.
-func cholesky(h blas64.Symmetric) (solve func(v []float64), ok bool) {
-	u, ok := lapack64.Potrf(h)
-	return func(v []float64) {
-		lapack64.Potrs(u, blas64.General{Rows: len(v), Cols: 1, Stride: 1, Data: v})
-	}, ok
-}
-
-// eigen returns the eigenvalues of h, ascending. h is overwritten, with vectors by
-// the eigenvectors in its columns.
-func eigen(h blas64.Symmetric, vectors bool) (values []float64, ok bool) {
-	job := lapack.EVNone
-	if vectors {
-		job = lapack.EVCompute
-	}
-	values = make([]float64, h.N)
-	work := make([]float64, 1)
-	lapack64.Syev(job, h, values, work, -1) // asks for the size of work
-	work = make([]float64, int(work[0]))
-	return values, lapack64.Syev(job, h, values, work, len(work))
 }
 
 // standardRow writes (x − mean)·scale to z.
