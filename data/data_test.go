@@ -136,7 +136,7 @@ func TestHippocampus(t *testing.T) {
 	assert.Empty(t, r.Refused)
 	assert.Zero(t, r.HeaderOnly)
 	notes := strings.Join(r.Notes, "\n")
-	assert.Contains(t, notes, "1 images have no file in")
+	assert.Contains(t, notes, "1 image has no file in")
 	assert.Contains(t, notes, "hippocampus_118.nii.gz")
 	assert.Contains(t, notes, "2 label maps have no image")
 	assert.Len(t, d.Split("train"), 201)
@@ -431,7 +431,7 @@ func TestTable(t *testing.T) {
 	}
 	assert.Equal(t, []int{1, 0, 1, -1}, got)
 	assert.Equal(t, []int{1, 2}, r.ClassCounts)
-	assert.Contains(t, strings.Join(r.Notes, "\n"), "labels.csv: 1 rows name no image: none.nii")
+	assert.Contains(t, strings.Join(r.Notes, "\n"), "labels.csv: 1 row names no image: none.nii")
 	d, _, err = open("file,label\na.nii,10\nb.nii,9\nsub/c.nii,-1\n")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"-1", "9", "10"}, d.Classes(), "numbers sort by value")

@@ -91,7 +91,7 @@ func TestSpacing(t *testing.T) {
 		}
 		assert.Equal(t, first, labels, d.Name(i))
 	}
-	assert.Contains(t, strings.Join(r.Notes, "\n"), "1 label maps do not lie where their images lie; voxels are paired by index: c.nii (its voxels lie elsewhere: 0.5 of a voxel apart)")
+	assert.Contains(t, strings.Join(r.Notes, "\n"), "1 label map does not lie where the image lies; voxels are paired by index: c.nii (its voxels lie elsewhere: 0.5 of a voxel apart)")
 
 	_, _, err = OpenFS(fsys, []string{"d"}, Options{Spacing: []float64{0.002, 0.002, 0.002}})
 	assert.ErrorContains(t, err, "above the limit")

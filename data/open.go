@@ -222,13 +222,13 @@ func (c *collection) folder(dir string) error {
 		c.items = append(c.items, it)
 	}
 	if len(unlabelled) > 0 {
-		c.note("%d images have no file in %s: %s", len(unlabelled), labels, some(unlabelled))
+		c.note("%s no file in %s: %s", counted(len(unlabelled), "image has", "images have"), labels, some(unlabelled))
 	}
 	if len(apart) > 0 {
-		c.note("%d label maps do not lie where their images lie; voxels are paired by index: %s", len(apart), some(apart))
+		c.note("%s where the image lies; voxels are paired by index: %s", counted(len(apart), "label map does not lie", "label maps do not lie"), some(apart))
 	}
 	if len(voxels) > 0 {
-		c.note("%d label maps have no image: %s", len(voxels), some(slices.Sorted(maps.Values(voxels))))
+		c.note("%s no image: %s", counted(len(voxels), "label map has", "label maps have"), some(slices.Sorted(maps.Values(voxels))))
 	}
 	if table == nil || table.labels == "" {
 		c.subfolders(c.items[first:])

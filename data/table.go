@@ -187,16 +187,16 @@ func (c *collection) settle(t *table) error {
 		return fmt.Errorf("data: %s: none of its %d names (%s) is that of one of the %d images (%s): names are compared without extension, folders where both have them", t.file, len(t.rows), some(left), t.given, some(append(t.missing, t.unclear...)))
 	}
 	var parts []string
-	say := func(what string, list []string) {
+	say := func(one, many string, list []string) {
 		if len(list) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s: %s", len(list), what, some(list)))
+			parts = append(parts, fmt.Sprintf("%s: %s", counted(len(list), one, many), some(list)))
 		}
 	}
-	say("rows name no image", left)
-	say("images have no row", t.missing)
-	say("images are meant by several rows and got none", t.unclear)
-	say("rows name several images", shared)
-	say("rows are there twice", t.twice)
+	say("row names no image", "rows name no image", left)
+	say("image has no row", "images have no row", t.missing)
+	say("image is meant by several rows and got none", "images are meant by several rows and got none", t.unclear)
+	say("row names several images", "rows name several images", shared)
+	say("row is there twice", "rows are there twice", t.twice)
 	if len(parts) > 0 {
 		c.note("%s: %s", t.file, strings.Join(parts, "; "))
 	}
@@ -211,6 +211,14 @@ func (c *collection) settle(t *table) error {
 		c.subjectColumn = t.subjects + " of " + t.file
 	}
 	return nil
+}
+
+// counted is a number of things.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // LabelKind says what labels are.

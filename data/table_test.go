@@ -98,7 +98,7 @@ func TestBIDS(t *testing.T) {
 	assert.Equal(t, 12, r.Subjects)
 	assert.Contains(t, r.String(), "subjects: 12, by column participant_id of participants.tsv, sub-XX in the name")
 	assert.Contains(t, r.String(), "labels: column group")
-	assert.Contains(t, r.String(), "participants.tsv: 1 rows name no image: sub-77; 2 images have no row: sub-11/ses-0/anat/sub-11_ses-0_T1w.nii.gz, sub-11/ses-1")
+	assert.Contains(t, r.String(), "participants.tsv: 1 row names no image: sub-77; 2 images have no row: sub-11/ses-0/anat/sub-11_ses-0_T1w.nii.gz, sub-11/ses-1")
 	for name, s := range subjectsOf(d) {
 		assert.True(t, strings.HasPrefix(name, s+"/"), "%s: %s", name, s)
 	}
@@ -180,7 +180,7 @@ func TestNamedTable(t *testing.T) {
 	assert.Equal(t, map[string]string{"1.nii": "körnig", "2.nii": "-", "3.nii": "glatt"}, labelsOf(d))
 	assert.Equal(t, map[string]string{"1.nii": "p1", "2.nii": "p1", "3.nii": "3.nii"}, subjectsOf(d))
 	assert.Contains(t, r.String(), "1 samples are each taken as a subject of their own, since nothing says whose they are: 3.nii")
-	assert.Contains(t, r.String(), "1 rows are there twice: 3")
+	assert.Contains(t, r.String(), "1 row is there twice: 3")
 	_, _, err = OpenFS(mem(files), []string{"a"}, Options{Labels: "none.csv"})
 	assert.ErrorContains(t, err, "none.csv")
 	for text, want := range map[string]string{

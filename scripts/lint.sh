@@ -22,9 +22,9 @@ build/staticcheck ./...
 echo "lint: tools"
 (cd tools && go vet ./... && ../build/staticcheck ./...)
 
-# Everything but the command also builds for the browser.
+# Everything also builds for the browser, or for runtimes of JavaScript on servers.
 export GOOS=js GOARCH=wasm
-mapfile -t portable < <(go list -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -v '^wgjepa/native')
+mapfile -t portable < <(go list -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)
 echo "lint: js/wasm, ${#portable[@]} packages"
 go vet "${portable[@]}"
 build/staticcheck "${portable[@]}"

@@ -40,8 +40,8 @@
 // # Data and configuration
 //
 // Samples are numbered from 0. Sizes are (H, W) or (H, W, D); a sample's values
-// are row-major, channels first. Volumes have axes as NIfTI has them: the first
-// to the right, the second to the front, the third up. The grid is the number of
+// are row-major, channels first. The axes of volumes are those of their files, or
+// with data.reorient to the right, to the front and up. The grid is the number of
 // patches along each axis; patches are numbered row-major like voxels.
 //
 //	adapters  → {"adapters": […]}
@@ -63,7 +63,8 @@
 //	          "" without)}, and for each sample "names", "labels" (index into classes,
 //	          −1 without), "numbers" (that label samples, null without), "split_of"
 //	          (train, val or test) and, as stored, "sizes", "spacings" (1 where
-//	          unknown), "formats".
+//	          unknown), "formats", and "orientations", such as RAS, of what is viewed
+//	          and trained on ("" where unknown).
 //	          convert {"files", "to"} comes with a series of DICOM that is compressed:
 //	          where dcm2niix makes one NIfTI file of files, put at to, reread reads it.
 //	          Errors of open have "refused", too

@@ -404,10 +404,16 @@ func (s *session) opened() any {
 	n := s.ds.Len()
 	names, labels, splitOf := make([]string, n), make([]int, n), make([]string, n)
 	numbers := make([]*float64, n)
-	sizes, spacings, formats := make([][]int, n), make([][]float64, n), make([]string, n)
+	sizes, spacings, formats, orientations := make([][]int, n), make([][]float64, n), make([]string, n), make([]string, n)
 	for i := range n {
 		h := s.ds.Header(i)
 		names[i], labels[i], sizes[i], spacings[i], formats[i] = s.ds.Name(i), -1, h.Size, h.Spacing, h.Format
+		if !slices.Contains([]string{"NPY", "NPZ", "TIFF"}, h.Format) { // those say nothing of it
+			orientations[i] = h.Orientation()
+		}
+		if orientations[i] != "" && s.conf.Data.Reorient {
+			orientations[i] = "RAS"
+		}
 		if class, ok := s.ds.Label(i); ok {
 			labels[i] = class
 		}
@@ -429,7 +435,7 @@ func (s *session) opened() any {
 		"classes": append([]string{}, s.ds.Classes()...), "dense": s.ds.VoxelClasses() > 0, "splits": splits,
 		"fingerprint": s.ds.Fingerprint(), "config": string(s.conf.TOML()),
 		"report": s.report.String(), "notes": append([]string{}, s.report.Notes...), "refused": refusals(s.report),
-		"label_column": s.report.LabelColumn, "names": names, "labels": labels, "numbers": numbers, "split_of": splitOf, "sizes": sizes, "spacings": spacings, "formats": formats,
+		"label_column": s.report.LabelColumn, "names": names, "labels": labels, "numbers": numbers, "split_of": splitOf, "sizes": sizes, "spacings": spacings, "formats": formats, "orientations": orientations,
 	}
 }
 

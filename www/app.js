@@ -88,7 +88,7 @@ async function start() {
   page.why = why;
   const { adapters } = await request("adapters");
   page.adapters = adapters ?? [];
-  options($("adapter"), page.adapters.map((a) => ({ value: choiceOf(a), text: a.Backend === "Go" ? "The processor alone: slow, for tiny models" : `${a.Name || "Graphics processor"}${/CPU/.test(a.Kind) ? ", computed by the processor" : ""}` })));
+  options($("adapter"), page.adapters.map((a) => ({ value: choiceOf(a), text: a.Backend === "Go" ? "The processor alone: slow, for tiny models" : `${a.Name || "Graphics processor"}${/CPU/.test(a.Kind) ? " (processor)" : ""}` })));
   if (!page.adapters.some((a) => a.Backend !== "Go")) {
     $("no-adapter").hidden = false;
     $("no-adapter-advice").replaceChildren(advice(where()), el("p", {}, "Until then everything works on the processor alone, only slowly: enough for tiny models on few, small samples."));

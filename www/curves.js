@@ -9,11 +9,11 @@ import { figure } from "./words.js";
 const most = 4000;
 
 const kinds = [
-  { key: "loss", title: "Loss", says: "error of the prediction in feature space", series: [
+  { key: "loss", title: "Loss", says: "error of the predicted features; only its fall means something", series: [
     { label: "each", colour: "trained-faint", width: 1 }, { label: "smoothed", colour: "trained", width: 2 }] },
   { key: "lr", title: "Learning rate", says: "rises, then falls as a cosine", series: [{ label: "", colour: "trained", width: 2 }] },
-  { key: "std", title: "Deviation of the features", says: "near 0: the features have collapsed", series: [{ label: "", colour: "trained", width: 2 }] },
-  { key: "rankme", title: "RankMe", says: "how many directions the features use, of test samples", series: [
+  { key: "std", title: "Deviation of the features", says: "how much features differ between patches; near 0 all are alike (collapsed)", series: [{ label: "", colour: "trained", width: 2 }] },
+  { key: "rankme", title: "RankMe", says: "how many directions the features use, of validation samples; where these are few, of training samples too", series: [
     { label: "trained", colour: "trained", width: 2, points: true }, { label: "untrained", colour: "untrained", width: 2, points: true, dash: [5, 4] }] },
 ];
 

@@ -23,7 +23,7 @@ entering(show);
 export function show() {
   const possible = page.trained && !running() && labelKind() !== "";
   $("finetune").hidden = !possible && !page.finetuning;
-  $("finetune-goal").textContent = labelKind() === "number" ? `To be learnt: the number ${labelName()}.` : `To be learnt: ${labelName()}, one of ${count(page.opened?.classes?.length ?? 0, "class")}.`.replace("classs", "classes");
+  $("finetune-goal").textContent = labelKind() === "number" ? `To be learnt: the number ${labelName()}.` : `To be learnt: ${page.opened?.label_column || "the class"}, one of ${page.opened?.classes?.length}.`;
   if (!possible && !page.finetuning) clear();
 }
 

@@ -45,7 +45,7 @@ const unitIn = (column) => /[([]([^()[\]]+)[)\]]\s*$/.exec(column)?.[1] ?? "";
 /** @param {Source} source */
 export function showLabelChoices(source) {
   $("labels-field").hidden = source.generated;
-  options($("labels-choice"), [{ value: "", text: "as found: .npz, labels.csv, folder names" }, ...source.tables.map((t) => ({ value: t, text: `from ${t.replace(/.*\//, "")}` }))]);
+  options($("labels-choice"), [{ value: "", text: "as found in the files" }, ...source.tables.map((t) => ({ value: t, text: `from ${t.replace(/.*\//, "")}` }))]);
   $("labels-choice").value = source.labels;
   $("label-kind").value = source.kind ?? "";
   $("label-unit").value = source.unit ?? "";
@@ -66,6 +66,10 @@ export function showLabels() {
   const source = page.source, kind = labelKind();
   if (kind === "number" && source.unit == null) $("label-unit").value = source.unit = unitIn(page.opened.label_column ?? "");
   $("label-unit-field").hidden = kind !== "number";
+  const labelled = (page.opened.classes?.length ?? 0) > 0 || kind !== "";
+  $("labels-choice-field").hidden = source.tables.length === 0;
+  $("label-kind-field").hidden = !labelled && source.tables.length === 0;
+  $("labels-says").hidden = labelled || source.tables.length > 0;
   $("label-column-says").textContent = source.labels && !page.opened.label_column ? "No column has such a name: choose the one that holds the labels." : "";
 }
 

@@ -31,17 +31,18 @@ function sentence(t) {
   return `Not distinguishable from untrained: a difference of ${signed(d.value)} ± ${spread} (${what}).`;
 }
 
-/** @param {Task} t */
-function table(t) {
+// table is a task's; where there are others, too, it says what it means.
+/** @param {Task} t @param {boolean} alone */
+function table(t, alone) {
   // What no encoder is needed for, where that was probed, too.
   const beside = [["intensities", "Intensities alone"], ["position_only", "Position alone"]].filter(([k]) => t.scores.some((s) => s[k]));
   const title = (questions[t.task] ?? (() => t.task))(), units = t.task === "dense" ? "volumes" : "samples";
   const about = `${t.classes?.length ? `${t.classes.length} classes; ` : ""}${t.samples[0].toLocaleString("en")} training, ${t.samples[1].toLocaleString("en")} validation, ${t.samples[2].toLocaleString("en")} test ${units}${t.note ? `; ${t.note}` : ""}`;
-  return el("div", {}, el("h3", {}, title), el("p", { class: `verdict v${verdict(decisive(t.scores))}` }, sentence(t)), el("p", { class: "hint" }, about),
+  return el("div", {}, el("h3", {}, title), ...(alone ? [] : [el("p", { class: `verdict v${verdict(decisive(t.scores))}` }, sentence(t))]), el("p", { class: "hint" }, about),
     results(title, `Trained beside untrained; ${about}`, [
       ["Trained", (s) => s.trained], ["Untrained", (s) => s.untrained], ["Trained − untrained", (s) => s.difference],
       ...beside.map(([k, text]) => /** @type {[string, (s: any) => Interval]} */ ([text, (s) => s[k]])),
-    ], t.scores, t.task === "number" ? errorUnit() : "of the logarithm"));
+    ], t.scores, t.task === "number" ? errorUnit() : "of the logarithm of the number of voxels"));
 }
 
 // fractions draws how the classes get better with the number of labels.
@@ -76,7 +77,7 @@ function summary(tasks) {
 /** @param {{tasks: Task[]|null, health?: {rankme: number[], feature_std: number[]}, notes?: string[], curve?: any[]}} r @param {number|null} step */
 export function showProbe(r, step) {
   const tasks = (r.tasks ?? []).filter((t) => t.scores?.length);
-  const parts = /** @type {Node[]} */ (tasks.map(table));
+  const parts = /** @type {Node[]} */ (tasks.map((t) => table(t, tasks.length === 1)));
   if (tasks.length) parts.push(el("p", { class: "hint" }, "All on test samples that training did not see."), legend(tasks.flatMap((t) => t.scores), tasks.find((t) => t.classes?.length)?.classes?.length ?? 0));
   if ((r.curve?.length ?? 0) > 1) parts.push(fractions(r.curve));
   if (r.health?.rankme?.every(Number.isFinite)) {

@@ -34,11 +34,12 @@ export const decisive = (scores) => scores.find((s) => ["balanced accuracy", "me
 /** @param {number} v @param {number} most */
 export function fixed(v, most = Math.abs(v)) {
   const digits = most >= 1000 ? 0 : most >= 100 ? 1 : most >= 10 ? 2 : 3;
+  if (Number(v.toFixed(digits)) === 0) v = 0; // not −0
   return v.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }
 
 /** @param {number} v @param {number} [most] */
-export const signed = (v, most) => (v < 0 ? fixed(v, most) : `+${fixed(v, most)}`);
+export const signed = (v, most) => fixed(v, most).replace(/^(?!−)/, "+");
 
 /** @param {Interval} i @param {boolean} [difference] @param {boolean} [star] */
 function interval(i, difference = false, star = false) {
@@ -70,17 +71,17 @@ const widest = (scores) => Math.max(...scores.flatMap((s) => [Math.abs(s.differe
 /** @param {string} title @param {string} about @param {[string, (s: any) => Interval|undefined][]} columns @param {Score[]} scores @param {string} [ofError] unit of errors */
 export function results(title, about, columns, scores, ofError = "") {
   const shared = Math.max(0.05, widest(scores.filter((s) => !lessIsBetter(s))));
-  const cell = (/** @type {Score} */ s, /** @type {(s: any) => Interval|undefined} */ of) => {
+  const cell = (/** @type {Score} */ s, /** @type {string} */ head, /** @type {(s: any) => Interval|undefined} */ of) => {
     const i = of(s);
-    if (!i) return el("td");
-    if (i !== s.difference) return el("td", {}, ...interval(i));
-    return el("td", {}, whisker(s, lessIsBetter(s) ? widest([s]) || 1 : shared), ...interval(i, true, verdict(s) !== 0));
+    if (!i) return el("td", { class: "none" });
+    const content = i !== s.difference ? interval(i) : [whisker(s, lessIsBetter(s) ? widest([s]) || 1 : shared), ...interval(i, true, verdict(s) !== 0)];
+    return el("td", { "data-head": head }, el("div", {}, ...content));
   };
-  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title },
+  return el("div", { class: "scroll results", tabindex: 0, role: "region", "aria-label": title },
     el("table", { class: "figures" },
       el("caption", { class: "visually-hidden" }, `${title} ${about}`),
       el("thead", {}, el("tr", {}, el("td"), ...columns.map(([text]) => el("th", { scope: "col" }, text)))),
-      el("tbody", {}, ...scores.map((s) => el("tr", {}, el("th", { scope: "row" }, lessIsBetter(s) && ofError ? `${s.metric}, ${ofError}` : s.metric), ...columns.map(([, of]) => cell(s, of)))))));
+      el("tbody", {}, ...scores.map((s) => el("tr", {}, el("th", { scope: "row" }, lessIsBetter(s) && ofError ? `${s.metric}, ${ofError}` : s.metric), ...columns.map(([head, of]) => cell(s, head, of)))))));
 }
 
 // meanings are what the names of figures stand for, in the order of a legend.
@@ -92,7 +93,17 @@ const meanings = [
   [/nearest/, "Nearest", () => "the class is told by a vote of the nearest training samples, by Euclidean distance or by angle (cosine), without fitting anything."],
   [/Dice/, "Dice", () => "the overlap of what is predicted and what is labelled, counted in patches: 0 is none, 1 is perfect. A dash: the class is in none of the test volumes."],
   [/^R²$/, "R²", () => "the share of the numbers’ variance that is explained: 1 is perfect, 0 is no better than always to say their mean, and below 0 is worse than that."],
-  [/error/, "Mean absolute error", () => "how far a prediction is off on average; less is better."],
+  [/error/, "Mean absolute error", () => "how far a prediction is off on average, in the unit named beside it (of a logarithm, 0.1 is about 10 %); less is better."],
+];
+
+// what is compared, and which scores have it.
+/** @type {[string, string, string][]} */
+const compared = [
+  ["untrained", "Untrained", "the same encoder before any training, with random weights: what is better than it was learnt."],
+  ["untrained_probe", "Untrained probe", "a probe of the same encoder before any training, with random weights."],
+  ["frozen_probe", "Frozen probe", "a linear probe of the trained encoder as it is, without finetuning."],
+  ["intensities", "Intensities alone", "the same probe of the voxels’ own intensities, without an encoder."],
+  ["position_only", "Position alone", "the label that is commonest at a place, whatever is to be seen there."],
 ];
 
 // legend explains the figures that occur.
@@ -101,6 +112,7 @@ export function legend(scores, classes) {
   const rows = meanings.filter(([name]) => scores.some((s) => name.test(s.metric)));
   return el("details", { class: "legend-text" }, el("summary", {}, "What do these figures mean?"),
     el("dl", {}, ...rows.flatMap(([, name, says]) => [el("dt", {}, name), el("dd", {}, says(classes))]),
+      ...compared.filter(([key]) => scores.some((s) => key in s)).flatMap(([, name, says]) => [el("dt", {}, name), el("dd", {}, says)]),
       el("dt", {}, "In brackets"), el("dd", {}, "the 95 % interval that other test samples of the same kind would give (bootstrap). * marks a difference whose interval does not hold 0: it is more than chance.")));
 }
 

@@ -48,14 +48,15 @@ export class Run {
   }
 
   // keepData copies the files to the run where there is room, so that it can go
-  // on without them. It resolves to what is to be said.
-  /** @param {any} source */
-  async keepData(source) {
+  // on without them. It resolves to what is to be said; tell hears of what takes long.
+  /** @param {any} source @param {(text: string) => void} tell */
+  async keepData(source, tell) {
     if (source.generated || !this.meta || this.meta.kept || source.given.length === 0) return "";
     const { quota = 0, usage = 0 } = (await navigator.storage?.estimate?.().catch(() => ({}))) ?? {};
     if (source.size > mostKept || source.size * 4 > quota - usage) {
       return `The data (${bytes(source.size)}) are not kept in this browser, which has too little room. To go on another day, drop the same files again.`;
     }
+    if (source.size > 2 ** 28) tell(`The data (${bytes(source.size)}) are being copied into this browser’s own storage, so that the run can go on without the files.`);
     for (const g of source.given) await this.program.keep(`/data/${g.path}`, `${this.dir}/data/${g.path}`);
     this.meta.kept = true;
     if (this.saved) await this.describe();

@@ -25,7 +25,7 @@ export async function showSimilar(page, sample, name, choose) {
         el("span", { class: "cosine" }, `cosine ${n.cosine.toFixed(3)}`))));
     }
     $("similar").replaceChildren(...items);
-    words.textContent = `Nearest to ${name} by the trained encoder’s embeddings. Choose one to look at it above.`;
+    words.textContent = `Nearest to ${name} by the trained encoder’s embeddings. Cosine 1: the same direction, 0: nothing in common. Choose one to look at it above.`;
   } catch (e) {
     say(words, plain(e));
   } finally {

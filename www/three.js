@@ -19,6 +19,7 @@ export class Three {
       this.view.setSliceType(this.view.sliceTypeRender);
       this.canvas.addEventListener("keydown", (e) => this.turn(e));
     }
+    this.view.opts.isOrientCube = v.orientation !== ""; // it would name sides that nobody knows
     for (const old of [...this.view.volumes]) this.view.removeVolume(old);
     this.view.addVolume(await image(v));
     this.view.setClipPlane([0.1, 180, 20]);
@@ -41,7 +42,12 @@ export class Three {
 async function image(v) {
   const [X, Y, Z] = v.size, voxels = new Uint8Array(X * Y * Z), mm = v.spacing?.length === 3 ? v.spacing : [1, 1, 1];
   for (let x = 0, i = 0; x < X; x++) for (let y = 0; y < Y; y++) for (let z = 0; z < Z; z++) voxels[x + X * (y + Y * z)] = v.bytes[i++];
-  const affine = [mm[0], 0, 0, -mm[0] * X / 2, 0, mm[1], 0, -mm[1] * Y / 2, 0, 0, mm[2], -mm[2] * Z / 2, 0, 0, 0, 1];
+  const affine = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+  [...(v.orientation || "RAS")].forEach((letter, axis) => {
+    const row = ["RL", "AP", "SI"].findIndex((pair) => pair.includes(letter)), step = "RAS".includes(letter) ? mm[axis] : -mm[axis];
+    affine[4 * row + axis] = step;
+    affine[4 * row + 3] = -step * v.size[axis] / 2;
+  });
   const file = NVImage.createNiftiArray([X, Y, Z], mm, affine, 2, voxels);
   return NVImage.loadFromUrl({ url: file, name: "sample.nii", colormap: "gray" });
 }

@@ -82,7 +82,7 @@ export async function train() {
   status("Training.");
   $("saved").textContent = "";
   persist().catch(() => {});
-  run.keepData(source).then((says) => says && log(says), (e) => log(`The data could not be kept in this browser (${plain(e)}) To go on another day, drop the same files again.`, "warn"));
+  run.keepData(source, log).then((says) => says && log(says), (e) => log(`The data could not be kept in this browser (${plain(e)}) To go on another day, drop the same files again.`, "warn"));
   progressText("Preparing: compiling for this adapter…");
   for (let tries = 0; ;) {
     const before = page.step;

@@ -2,18 +2,28 @@
 // sees: masks, the patch features' first three components before and after,
 // and where the predictor's error is large.
 //
-// A sample is (C, H, W) or (C, H, W, D), row-major. Axes of a volume go to the
-// right, to the front and up, so planes are drawn with the last axis upward.
+// A sample is (C, H, W) or (C, H, W, D), row-major. Planes are drawn with the front
+// or the top of the patient upward, and their axis to the right as it grows.
 
 import { $, canvas2d, colour, dark, el, options } from "./dom.js";
 import { figure, plain } from "./words.js";
 
 // fixed is the axis that a slider moves through, u goes to the right, v up or down.
-const planes3 = [
-  { title: "Axial", fixed: 2, u: 0, v: 1, up: true },
-  { title: "Coronal", fixed: 1, u: 0, v: 2, up: true },
-  { title: "Sagittal", fixed: 0, u: 1, v: 2, up: true },
-];
+// Where an axis of a volume leads to, by its letter, and what lies across it.
+/** @type {Record<string, [string, string, string]>} */
+const axes = {
+  R: ["left", "right", "Sagittal"], L: ["right", "left", "Sagittal"],
+  A: ["back", "front", "Coronal"], P: ["front", "back", "Coronal"],
+  S: ["bottom", "top", "Axial"], I: ["top", "bottom", "Axial"],
+};
+
+// planes3 are those of a volume whose axes lead to these sides of the patient. Where
+// that is not known they are named as in RAS, and no sides are.
+/** @param {string} orientation */
+const planes3 = (orientation) => [[2, 0, 1], [1, 0, 2], [0, 1, 2]].map(([fixed, u, v]) => {
+  const of = (/** @type {number} */ axis) => axes[(orientation || "RAS")[axis]];
+  return { title: of(fixed)[2], sides: orientation ? `${of(u)[0]} | ${of(u)[1]}` : "", fixed, u, v, up: "RAS".includes((orientation || "RAS")[v]) };
+});
 const planes2 = [{ title: "Image", fixed: -1, u: 1, v: 0, up: false }];
 
 const out = "/sample.bin"; // in the program’s memory
@@ -22,7 +32,7 @@ const draws = 32; // masks that a surprise map averages over
 const says = {
   masks: "What training hides: from the context alone the predictor has to say what the encoder sees in the targets. Every step draws others.",
   features: "The first three principal components of each patch’s features as colours: alike colours, alike features. Before training beside after.",
-  surprise: `How far off the predictor is where a patch was a target, over ${draws} masks.`,
+  surprise: `How far off the predictor is where a patch was hidden, a mean over ${draws} masks: what is bright, it did not expect. That is no sign of disease by itself.`,
   "3d": "The sample as the encoder sees it. Drag or use the arrow keys to turn it, scroll to move the cutting plane.",
 };
 
@@ -89,7 +99,7 @@ export class Viewer {
       const v = await this.page.request("view", { sample, out });
       const bytes = await content(await this.page.get(out));
       if (turn !== this.turn) return;
-      this.shown = { ...v, sample, bytes, spacing: this.data.spacings?.[sample] ?? this.data.spacing };
+      this.shown = { ...v, sample, bytes, orientation: this.data.orientations?.[sample] ?? "", spacing: this.data.spacings?.[sample] ?? this.data.spacing };
       this.layer = {};
       this.problem = "";
       this.draw();
@@ -133,6 +143,11 @@ export class Viewer {
     if (!v || tab === "3d" ? await this.volume() : false) return true;
     if (!v) return false;
     const sample = v.sample, adapter = this.page.adapter();
+    // What takes longer than a moment says so, where nothing is to be seen yet.
+    const compute = (/** @type {string} */ what, /** @type {string} */ layer) => {
+      $("view-panel").setAttribute("aria-busy", "true");
+      if (!this.layer?.[layer]) $("view-says").textContent = what;
+    };
     const ask = async (/** @type {string} */ command, /** @type {any} */ args) => {
       const pictures = [];
       const result = await this.page.request(command, { sample, adapter, ...args }, (/** @type {any} */ e) => { if (e.event === "picture") pictures.push(e); });
@@ -142,12 +157,12 @@ export class Viewer {
       if (tab === "masks" && all) {
         this.keep(v, { masks: (await ask("masks", { step: this.page.step() + (this.other ?? 0) }))[0] });
       } else if (tab === "features") {
-        $("view-panel").setAttribute("aria-busy", "true");
+        compute("Computing the features of this sample and of some others…", "untrained");
         const layer = {};
         for (const p of await ask("features", {})) layer[p.encoder] = p;
         this.keep(v, layer);
       } else if (tab === "surprise" && this.page.trained()) {
-        $("view-panel").setAttribute("aria-busy", "true");
+        compute(`Predicting this sample under ${draws} masks…`, "surprise");
         this.keep(v, { surprise: (await ask("surprise", { draws }))[0] });
       } else {
         return false;
@@ -217,7 +232,7 @@ export class Viewer {
   // place lays rows of planes out, all at one scale.
   /** @param {{title: string, cell: any, words: string}[]} rows */
   place(rows) {
-    const v = this.shown, planes = v.size.length === 3 ? planes3 : planes2;
+    const v = this.shown, planes = v.size.length === 3 ? planes3(v.orientation) : planes2;
     const unit = v.size.map((_, a) => (v.spacing?.length === v.size.length ? v.spacing[a] / Math.min(...v.spacing) : 1));
     const side = (/** @type {number} */ a) => v.size[a] * unit[a];
     const stage = $("view-stage"), titled = rows.length > 1;
@@ -233,12 +248,15 @@ export class Viewer {
         const canvas = el("canvas", { role: "img", "aria-label": `${p.title}${p.fixed < 0 ? "" : `, slice ${this.at[p.fixed] + 1} of ${v.size[p.fixed]}`} of ${v.name}${r.words}` });
         this.paint(canvas, p, Math.round(side(p.u) * scale), Math.round(side(p.v) * scale), r.cell);
         if (p.fixed >= 0) canvas.addEventListener("click", (e) => this.point(canvas, p, e));
-        return r === rows[0] ? el("figure", {}, el("figcaption", {}, p.fixed < 0 ? "" : p.title), canvas) : canvas;
+        const sides = p.sides ? [" ", el("small", {}, p.sides)] : [];
+        return r === rows[0] ? el("figure", {}, el("figcaption", {}, p.fixed < 0 ? "" : p.title, ...sides), canvas) : canvas;
       }))));
     for (const [axis, n] of v.size.entries()) {
       const input = $(`slice-${axis}`);
       input.value = String(this.at[axis]);
       input.nextElementSibling.textContent = `${this.at[axis] + 1} of ${n}`;
+      const [from, to] = axes[(v.orientation || "RAS")[axis]] ?? [];
+      input.labels[0].textContent = v.orientation ? `${from[0].toUpperCase()}${from.slice(1)} to ${to}` : `Axis ${axis + 1}`;
     }
   }
 
@@ -291,7 +309,7 @@ export class Viewer {
     }
     if (this.tab === "features" && !this.page.trained()) return [el("p", { class: "hint" }, "After appears here once training runs.")];
     if (this.tab === "surprise" && L.surprise) {
-      return [el("ul", { class: "legend" }, el("li", { class: "ramp" }, `error ${figure(L.surprise.low)} (dark) to ${figure(L.surprise.high)} (bright)`), el("li", { class: "unused" }, "no colour: never a target in these draws"))];
+      return [el("ul", { class: "legend" }, el("li", { class: "ramp" }, `error of the features (smooth L1) from ${figure(L.surprise.low)}, dark, to ${figure(L.surprise.high)}, bright`), el("li", { class: "unused" }, "no colour: never a target in these draws"))];
     }
     if (this.tab === "surprise" && !this.page.trained()) return [el("p", { class: "hint" }, "The map appears here once training runs: it needs a predictor that has learnt.")];
     return [];
@@ -327,7 +345,7 @@ export function slice(v, p, at) {
 // middle is a small picture of a sample: its axial plane.
 /** @param {any} v */
 export function middle(v) {
-  const p = v.size.length === 3 ? planes3[0] : planes2[0];
+  const p = v.size.length === 3 ? planes3(v.orientation ?? "")[0] : planes2[0];
   return slice(v, p, v.size.map((/** @type {number} */ n) => Math.floor(n / 2)));
 }
 

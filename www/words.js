@@ -51,6 +51,13 @@ export function spacing(spacing) {
   return `${mm.every((s) => s === mm[0]) ? mm[0] : mm.join("\u00a0×\u00a0")}\u00a0mm`;
 }
 
+// Formats that say nothing of millimetres.
+const placeless = ["NPY", "NPZ", "PNG", "JPEG", "TIFF"];
+
+// placed tells whether a sample's voxels have a size.
+/** @param {any} opened @param {number} sample */
+export const placed = (opened, sample) => !placeless.includes(opened.formats?.[sample]);
+
 // bare is a path as the person knows it.
 /** @param {string} path */
 export const bare = (path) => path.replaceAll(/\/runs\/[^/\s]+\/data\//g, "").replaceAll("/data/", "").replaceAll("/in/", "");
