@@ -142,6 +142,23 @@ func newDevice(drv driver.Device) *Device {
 	return d
 }
 
+// Prepare begins to compile the kernels that were recorded on a device of
+// Estimate for the same adapter, where the driver can do so beside other work.
+func (d *Device) Prepare(estimate *Device) {
+	if ahead, ok := d.drv.(driver.Ahead); ok && d.err == nil {
+		d.fail(ahead.CompileAhead(estimate.drv.(*dry).programs))
+	}
+}
+
+// Clear releases every tensor. Compiled kernels stay.
+func (d *Device) Clear() {
+	for _, b := range d.buffers {
+		d.Release(Tensor{buf: b})
+	}
+	clear(d.scratches)
+	d.nones, d.retired = [2]Tensor{}, nil
+}
+
 // Info describes the adapter.
 func (d *Device) Info() Info { return d.info }
 
@@ -309,6 +326,7 @@ func (d *Device) do(what string, t Tensor, f func(driver.Buffer) error) {
 type dry struct {
 	info      Info
 	allocated uint64
+	programs  []*driver.Program // compiled, in the order of their first use
 }
 
 type dryBuffer struct {
@@ -333,8 +351,11 @@ func (d *dry) WriteU32(driver.Buffer, int, []uint32) error  { return nil }
 func (d *dry) ReadF32(driver.Buffer, int, []float32) error  { return nil }
 func (d *dry) ReadF64(driver.Buffer, int, []float64) error  { return nil }
 func (d *dry) ReadU32(driver.Buffer, int, []uint32) error   { return nil }
-func (d *dry) Compile([]*driver.Program) error              { return nil }
-func (d *dry) Submit(*driver.Plan) error                    { return nil }
-func (d *dry) Wait() error                                  { return nil }
-func (d *dry) Allocated() uint64                            { return d.allocated }
-func (d *dry) Close()                                       {}
+func (d *dry) Compile(programs []*driver.Program) error {
+	d.programs = append(d.programs, programs...)
+	return nil
+}
+func (d *dry) Submit(*driver.Plan) error { return nil }
+func (d *dry) Wait() error               { return nil }
+func (d *dry) Allocated() uint64         { return d.allocated }
+func (d *dry) Close()                    {}

@@ -31,10 +31,24 @@ func (e *Encoder) Submit() error {
 
 // Reserve compiles what the recorded launches need, all kernels together, and
 // drops the launches: their scratch memory stays. A loop that reserves its
-// longest step first allocates and compiles nothing later.
+// longest step first allocates and compiles nothing later. A driver that compiles
+// beside other work is not waited for: Submit does.
 func (e *Encoder) Reserve() error {
+	if ahead, ok := e.d.drv.(driver.Ahead); ok && e.d.err == nil {
+		e.d.fail(ahead.CompileAhead(e.fresh))
+		e.fresh = e.fresh[:0]
+	}
 	e.compile()
 	return e.clear()
+}
+
+// Flush submits what is recorded so far where kernels are still being compiled
+// that only later launches may need, so that it computes meanwhile. At other
+// times it does nothing.
+func (e *Encoder) Flush() {
+	if ahead, ok := e.d.drv.(driver.Ahead); ok && e.d.err == nil && ahead.Compiling() {
+		e.Submit() // an error stays with the device
+	}
 }
 
 func (e *Encoder) compile() {

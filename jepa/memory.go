@@ -30,6 +30,25 @@ func (m Memory) Fixed() uint64 { return m.Weights + m.Gradients + m.Optimizer }
 // error that wraps gpu.ErrMemory names the tensor that the adapter's limits do
 // not allow.
 func EstimateMemory(info gpu.Info, c Config) (Memory, error) {
+	d := gpu.Estimate(info)
+	defer d.Close()
+	return estimate(d, c)
+}
+
+// Prepare is EstimateMemory for a device that is open. It also begins to compile
+// the kernels of the training, where they can be compiled beside other work.
+func Prepare(d *gpu.Device, c Config) (Memory, error) {
+	counting := gpu.Estimate(d.Info())
+	defer counting.Close()
+	m, err := estimate(counting, c)
+	if err == nil {
+		d.Prepare(counting)
+	}
+	return m, err
+}
+
+// estimate is EstimateMemory on a device that only counts.
+func estimate(d *gpu.Device, c Config) (Memory, error) {
 	if err := c.Validate(); err != nil {
 		return Memory{}, err
 	}
@@ -37,12 +56,10 @@ func EstimateMemory(info gpu.Info, c Config) (Memory, error) {
 	if err != nil {
 		return Memory{}, err
 	}
-	size := uint64(4)
+	size, info := uint64(4), d.Info()
 	if info.Kind == gpu.Twins {
 		size = 8
 	}
-	d := gpu.Estimate(info)
-	defer d.Close()
 	t := &Trainer{Config: c, device: d, masks: sampler}
 	t.Schedule = NewSchedule(&t.Config, 1)
 	t.allocate(sampler.MaxContext(), sampler.MaxTarget())

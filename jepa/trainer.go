@@ -105,6 +105,7 @@ func New(d *gpu.Device, c Config, stepsPerEpoch int) (*Trainer, error) {
 func (t *Trainer) reserve(maxK, maxL int) error {
 	c := &t.Config
 	e := t.device.Begin()
+	t.targetWeights.CopyFrom(e, t.contextWeights.Arena)
 	least := c.MinKeep + 1
 	for _, m := range []maskgen.Masks{{K: maxK, L: maxL}, {K: least, L: least}} {
 		m.B, m.M = c.BatchSize, c.NumTargetBlocks
@@ -235,7 +236,9 @@ func (t *Trainer) record(e *gpu.Encoder, m *maskgen.Masks) {
 		e.Copy(t.targetBefore, t.targetWeights.Values)
 	}
 	t.forward(e, m, slotLoss)
+	e.Flush()
 	t.backward(e)
+	e.Flush()
 	if (t.step+1)%c.AccumulateGradBatches == 0 {
 		t.update(e, s)
 	} else if c.Preset == "nidl" {

@@ -501,7 +501,7 @@ func (s *session) estimate(c command) (any, error) {
 		return nil, err
 	}
 	info := d.Info()
-	m, err := jepa.EstimateMemory(info, s.conf.Config)
+	m, err := jepa.Prepare(d, s.conf.Config) // training is likely to follow
 	result := map[string]any{"memory": m, "total": m.Total(), "limit": info.Memory, "fits": err == nil && (info.Memory == 0 || m.Total() <= info.Memory)}
 	if err != nil {
 		if !errors.Is(err, gpu.ErrMemory) {

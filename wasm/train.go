@@ -131,7 +131,12 @@ func finite(st jepa.Stats) jepa.Stats {
 // newTrainer makes the trainer of a training and loads what it continues from.
 func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
 	// A new one begins with an empty device, so that two never need memory at once.
-	s.closeDevice()
+	// What was compiled stays.
+	s.trainer = nil
+	if s.device != nil {
+		s.device.Clear()
+		s.device.Wait() // a device that was lost meanwhile is replaced
+	}
 	s.kept.forget()
 	d, err := s.use(c.Adapter)
 	if err != nil {

@@ -51,7 +51,8 @@ type Device struct {
 	live      map[*buffer]struct{}
 	ids       numbers // of buffers in driver.js
 
-	compiled    []bool // by Program.ID
+	stages      []stage // of pipelines, by Program.ID
+	begun       int     // of them that are begun
 	groups      *driver.Groups[uint32]
 	groupIDs    numbers
 	uniformSize int

@@ -5,6 +5,7 @@ package browser
 import (
 	"errors"
 	"runtime"
+	"strings"
 	"syscall/js"
 	"testing"
 	"time"
@@ -69,6 +70,28 @@ func TestOpenRefuses(t *testing.T) {
 	adapters[0].info = poor
 	_, err = Open(poor)
 	require.ErrorContains(t, err, "it offers 4 storage buffers a kernel and 8 are needed")
+}
+
+// TestCompileAhead: what is compiled beside other work is waited for by what
+// needs it, and its mistakes are told then.
+func TestCompileAhead(t *testing.T) {
+	d := open(t)
+	dst, src := drivertest.Pair(t, d, 64)
+	good := drivertest.NewProgram(1, "good", strings.Replace(drivertest.AxpyText, "+ p.shift", "+ 2.0 * p.shift", 1))
+	bad := drivertest.NewProgram(2, "bad", strings.Replace(drivertest.AxpyText, "p.scale", "p.sclae", 1))
+	require.NoError(t, d.CompileAhead([]*driver.Program{good, bad, good}))
+	var p driver.Plan
+	drivertest.Add(&p, dst, src, 0, 64, 1, 2)
+	p.Ops[0].Program = bad
+	require.ErrorContains(t, d.Submit(&p), "kernel bad: bad.wgsl:13:")
+	p.Ops[0].Program = good
+	require.NoError(t, d.Submit(&p))
+	drivertest.RequireAll(t, d, dst, 64, 5)
+	require.False(t, d.Compiling())
+	require.ErrorContains(t, d.CompileAhead([]*driver.Program{drivertest.NewProgram(3, "empty", "")}), "has no text")
+	bad.Source = drivertest.AxpyText
+	require.NoError(t, d.Compile([]*driver.Program{bad}))
+	drivertest.RequireWorks(t, d)
 }
 
 // TestReadWhileMemoryMoves: the program's memory grows, and stacks move, while

@@ -102,7 +102,8 @@ class Device {
     this.buffers = [];
     this.groups = [];
     this.pipelines = [];
-    this.fresh = []; // pipelines to compile
+    this.making = new Map(); // promises of what came of pipelines, by id, until it is asked for
+    this.unmade = 0; // pipelines that are not through
     this.uniform = null;
     this.staging = null;
     this.inFlight = 0;
@@ -171,12 +172,17 @@ class Device {
     return buffer;
   }
 
-  // compile makes all fresh pipelines side by side. It throws a Failure whose
-  // message is JSON: which program, and the compiler's messages.
-  async compile() {
-    const fresh = this.fresh;
-    this.fresh = [];
-    const results = await Promise.all(fresh.map((p) => this.pipeline(p)));
+  // begin begins to make a pipeline, beside those that are being made.
+  begin(program) {
+    this.unmade++;
+    this.making.set(program.id, this.pipeline(program).finally(() => { this.unmade--; }));
+  }
+
+  // compile waits for pipelines. It throws a Failure whose message is JSON: which
+  // program, and the compiler's messages.
+  async compile(ids) {
+    const results = await Promise.all(ids.map((id) => this.making.get(id)));
+    for (const id of ids) this.making.delete(id);
     const bad = results.find((r) => r !== null);
     if (this.failure?.kind === "lost") throw this.failure;
     if (bad) throw new Failure("compile", JSON.stringify(bad));
@@ -189,17 +195,19 @@ class Device {
       [...kinds].forEach((k, i) => {
         entries.push({ binding: i + 1, visibility: visibleToCompute, buffer: { type: k === "w" ? "storage" : "read-only-storage" } });
       });
-      const [parts, failure] = this.guarded(() => {
+      const [made, failure] = this.guarded(() => {
         module = this.device.createShaderModule({ label, code: dialect(source) });
         const bindGroupLayout = this.device.createBindGroupLayout({ label, entries });
         const layout = this.device.createPipelineLayout({ label, bindGroupLayouts: [bindGroupLayout] });
+        // Bind groups can be made before it is through.
+        this.pipelines[id] = { label, pipeline: null, layout: bindGroupLayout, uniformSize };
         const made = this.device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
         made.catch(() => {}); // it is awaited below
-        return { bindGroupLayout, made };
+        return made;
       });
-      const e = await failure;
+      const entry = this.pipelines[id], e = await failure;
       if (e !== null) throw e;
-      this.pipelines[id] = { pipeline: await parts.made, layout: parts.bindGroupLayout, uniformSize };
+      entry.pipeline = await made;
       return null;
     } catch (e) {
       const result = { id, error: asFailure(e).message, messages: [] };
@@ -219,7 +227,7 @@ class Device {
     for (let i = 0; i < words.length; i += 3) {
       entries.push({ binding: i / 3 + 1, resource: { buffer: this.buffers[words[i]], offset: 4 * words[i + 1], size: 4 * words[i + 2] } });
     }
-    this.groups[id] = this.device.createBindGroup({ label: p.pipeline.label, layout: p.layout, entries });
+    this.groups[id] = this.device.createBindGroup({ label: p.label, layout: p.layout, entries });
   }
 
   // submit replays plan and does not wait. What the device has against it
@@ -545,11 +553,15 @@ export function webgpu(gpu) {
     full: (token) => (devices.get(token).inFlight >= maxInFlight ? 1 : 0),
 
     program: (token, id, labelAt, labelLength, sourceAt, sourceLength, kindsAt, kindsLength, uniformSize) => {
-      devices.get(token).fresh.push({
+      devices.get(token).begin({
         id, label: string(labelAt, labelLength), source: string(sourceAt, sourceLength), kinds: string(kindsAt, kindsLength), uniformSize,
       });
     },
-    compile: (token) => later(token, () => devices.get(token).compile()),
+    compile: (token, at, length) => {
+      const ids = [...new Uint32Array(memory.buffer, at, length)];
+      later(token, () => devices.get(token).compile(ids));
+    },
+    compiling: (token) => (devices.get(token).unmade > 0 ? 1 : 0),
     uniform: (token, size) => later(token, async () => {
       const d = devices.get(token);
       const old = d.uniform;
@@ -576,14 +588,14 @@ export function webgpu(gpu) {
   };
   // Functions that promise not to fail must not throw either, whatever the
   // host does to them: the failure is found by the next call.
-  for (const name of ["release", "close", "drop", "program", "buffer"]) {
+  for (const name of ["release", "close", "drop", "program", "compile", "buffer"]) {
     const f = imports[name];
     imports[name] = (token, ...rest) => {
       try {
         f(token, ...rest);
       } catch (e) {
         devices.get(token)?.fail(e);
-        if (name === "buffer") later(token, () => { throw e; });
+        if (name === "buffer" || name === "compile") later(token, () => { throw e; });
       }
     };
   }

@@ -65,7 +65,10 @@ func glueFull(token uint32) int32
 func glueProgram(token, id uint32, label, source, kinds string, uniformSize uint32)
 
 //go:wasmimport wgjepa_gpu compile
-func glueCompile(token uint32)
+func glueCompile(token uint32, ids unsafe.Pointer, n uint32)
+
+//go:wasmimport wgjepa_gpu compiling
+func glueCompiling(token uint32) int32
 
 //go:wasmimport wgjepa_gpu uniform
 func glueUniform(token, size uint32)

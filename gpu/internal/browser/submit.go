@@ -64,7 +64,9 @@ func (d *Device) pack(p *driver.Plan) error {
 
 // check refuses a plan that does not fit its programs.
 func (d *Device) check(p *driver.Plan) error {
-	return p.Check(func(program *driver.Program) bool { return program.ID < len(d.compiled) && d.compiled[program.ID] })
+	return p.Check(func(program *driver.Program) bool {
+		return program.ID < len(d.stages) && d.stages[program.ID] != absent
+	})
 }
 
 // Submit hands the plan to driver.js, which replays it at once and does not
@@ -90,7 +92,8 @@ func (d *Device) Submit(p *driver.Plan) error {
 	return d.ready()
 }
 
-// lower writes p as driver.js reads it into d.plan and d.params.
+// lower writes p as driver.js reads it into d.plan and d.params, and waits for
+// its pipelines.
 func (d *Device) lower(p *driver.Plan) error {
 	if err := d.pack(p); err != nil {
 		return err
@@ -106,7 +109,13 @@ func (d *Device) lower(p *driver.Plan) error {
 		d.plan = append(d.plan, uint32(op.Program.ID), group, uint32(at), op.Groups[0], op.Groups[1], op.Groups[2])
 		at += op.Program.Stride(d.info.Limits.UniformAlignment)
 	}
-	return nil
+	return d.settle(func(yield func(*driver.Program) bool) {
+		for i := range p.Ops {
+			if !yield(p.Ops[i].Program) {
+				return
+			}
+		}
+	})
 }
 
 // Profile times each dispatch: by timestamps where the device has them, else by

@@ -116,6 +116,14 @@ type Device interface {
 	Close()
 }
 
+// Ahead is a Device that compiles beside other work.
+type Ahead interface {
+	// CompileAhead begins to compile programs and does not wait: Submit waits
+	// for those of its plan, and then Compile and Submit return their errors.
+	CompileAhead(programs []*Program) error
+	Compiling() bool // whether programs are still being compiled
+}
+
 // Profiler is a Device that can time each dispatch.
 type Profiler interface {
 	// Profile runs the plan dispatch by dispatch and calls add after each with
