@@ -187,7 +187,8 @@ func (e *Encoder) multiply(p product) {
 	}
 	tile := e.d.tuning.tile(int(p.M), int(p.N), int(p.Batches))
 	size := tileSize[tile]
-	groups := [3]int{ceil(int(p.M), size[0]), ceil(int(p.N), size[1]), int(p.Batches)}
+	groups := e.groups1(ceil(int(p.M), size[0]))
+	groups[1], groups[2] = groups[1]*ceil(int(p.N), size[1]), int(p.Batches)
 	launch(e, matmulKernels[tile][epilogueKernel(p.Epilogue)][ta][tb][scalar], groups, p.MatmulParams, p.a, p.b, p.c, vector, extra)
 }
 
@@ -545,6 +546,22 @@ func linear() Op {
 				t.E.LinearGradWeight(dw, dy, x)
 				t.Within(dw, bound)
 			}),
+			{"more rows than workgroups", func(t *Trial) {
+				limits := t.d.info.Limits
+				defer func() { t.d.info.Limits = limits }()
+				t.d.info.Limits.Workgroups = 30
+				t.variants(func() {
+					for _, s := range [][3]int{{3905, 20, 8}, {2001, 68, 5}} { // more than 30 of the tallest tile, two of the widest
+						y, x, w, bias := t.Out("y", s[0], s[1]), t.In("x", s[0], s[2]), t.In("w", s[1], s[2]), t.In("bias", s[1])
+						t.E.Linear(y, x, w, bias)
+						t.Within(y, t.sums(nt(y, x, w), bias))
+						c, a := t.Out("c", s[0], s[1]), t.In("a", s[2], s[0])
+						b := t.In("b", s[2], s[1])
+						t.E.MatMulTN(c, a, b)
+						t.Within(c, t.sums(tn(c, a, b)))
+					}
+				})
+			}},
 			{"grad weight of many rows", func(t *Trial) {
 				t.variants(func() {
 					for _, s := range [][3]int{{16, 20, 1024}, {7, 5, 1537}, {1, 1, 5000}, {24, 64, 511}} {

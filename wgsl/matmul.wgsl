@@ -14,6 +14,9 @@
 // workgroup memory. With SUBGROUPS the invocations, which must be one subgroup,
 // share the reading of a (GROUP is LANES, otherwise 4).
 //
+// Workgroups: x rows of c, y columns, z batches. Where the rows are more than an
+// axis takes, their parts follow each other along y.
+//
 // Twin: internal/ref/matmul.go
 struct Params {
   m: u32,
@@ -151,12 +154,13 @@ var<workgroup> tile_a: array<vec4<f32>, {{TILE_A}}>; // depth × pitch: step, fo
 var<workgroup> tile_b: array<vec4<f32>, 272>;        // depth × 17: step, four columns
 
 @compute @workgroup_size(16, 16)
-fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
+fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let rows4 = 16u * {{FOURS}}u; // of the tile, in fours
   let pitch = rows4 + 1u;       // keeps transposing writes apart
   let z = group.z;
-  let row = group.x * rows4 * 4u;
-  let col = group.y * 64u;
+  let across = (p.n + 63u) / 64u;
+  let row = (group.x + group.y / across * groups.x) * rows4 * 4u;
+  let col = group.y % across * 64u;
   let at_a = batch_a(z);
   let at_b = batch_b(z);
   let k = select(p.k, p.last_k, z + 1u == p.batches);
@@ -242,10 +246,12 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocatio
 }
 //#else
 @compute @workgroup_size({{LANES}})
-fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = group.z;
-  let row = group.x * 4u * {{GROUP}}u;
-  let col = (group.y * {{LANES}}u + local.x) * {{COLS}}u * 4u;
+  let width = 4u * {{LANES}}u * {{COLS}}u;
+  let across = (p.n + width - 1u) / width;
+  let row = (group.x + group.y / across * groups.x) * 4u * {{GROUP}}u;
+  let col = group.y % across * width + local.x * {{COLS}}u * 4u;
   let at_a = batch_a(z);
   let at_b = batch_b(z);
   let k = select(p.k, p.last_k, z + 1u == p.batches);
