@@ -16,7 +16,7 @@ import { viewer } from "./parts.js";
 import "./resume.js";
 import { showSimilar } from "./similar.js";
 import { estimate as storageEstimate, persisted, registerServiceWorker } from "./storage.js";
-import { pause, probe, save, train } from "./training.js";
+import { pause, probe, save, stop, train } from "./training.js";
 import { count, duration, plain } from "./words.js";
 
 // What a training works on stays as it is.
@@ -35,7 +35,7 @@ function wire() {
   $("adapter").addEventListener("change", () => fit());
   $("train").addEventListener("click", train);
   $("pause").addEventListener("click", () => pause().catch((e) => log(plain(e), "bad")));
-  $("stop").addEventListener("click", () => { status("Stopping…"); request("stop").catch((e) => log(plain(e), "bad")); });
+  $("stop").addEventListener("click", stop);
   $("save").addEventListener("click", () => save(true));
   $("probe-now").addEventListener("click", () => probe(false));
   $("similar-now").addEventListener("click", () => showSimilar({ request, get: program.get, adapter, classes: () => page.opened.classes ?? [] }, viewer.sample(), page.opened.names?.[viewer.sample()] ?? "this sample", (s) => viewer.select(s)));

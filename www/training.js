@@ -55,6 +55,16 @@ export function continueRun(wait) {
   return true;
 }
 
+let stopping = false;
+
+// stop is heard by the training that runs, or by the one that is being prepared
+// as soon as it does.
+export function stop() {
+  stopping = true;
+  status("Stopping…");
+  request("stop").catch(() => {});
+}
+
 export async function train() {
   if (!page.opened || running()) return;
   const opened = page.opened, source = page.source;
@@ -78,6 +88,7 @@ export async function train() {
     page.step = 0;
   }
   page.trained = false;
+  stopping = false;
   enter("training");
   status("Training.");
   $("saved").textContent = "";
@@ -88,7 +99,9 @@ export async function train() {
     const before = page.step;
     try {
       if (run.from && (again || tries > 0)) await request("load", { path: run.from });
-      const result = await request("train", { adapter: adapter(), dir: run.dir, checkpoint_every: 0, stats_ms: 200 }, trainEvent);
+      const ending = request("train", { adapter: adapter(), dir: run.dir, checkpoint_every: 0, stats_ms: 200 }, trainEvent);
+      if (stopping) request("stop").catch(() => {});
+      const result = await ending;
       release();
       await finish(result);
     } catch (e) {
