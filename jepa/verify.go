@@ -318,15 +318,11 @@ func (v *verifier) run(d *gpu.Device) error {
 		maxK, maxL = max(maxK, all[i].K), max(maxL, all[i].L)
 	}
 	c.NumTargetBlocks = all[0].M
-	// All is checked before anything is allocated: the configuration may promise
-	// more than the file holds.
 	plan := &Trainer{Config: c, device: gpu.Estimate(d.Info())}
 	plan.allocate(maxK, maxL)
 	for _, n := range plan.networks() {
-		for _, p := range n.arena.All() {
-			if err := checkShape(v.f, "weights/"+n.name+"."+p.Name, p.Shape); err != nil {
-				return err
-			}
+		if err := (network{"weights/" + n.name, n.arena}).isIn(v.f); err != nil {
+			return err
 		}
 	}
 	if err := plan.device.Err(); err != nil {
