@@ -11,8 +11,10 @@ import (
 // Go's compiler writes every call, jump and return out in full
 // (cmd/internal/obj/wasm/wasmobj.go, preprocess). compact says them shorter:
 //
-//   - A call first pushes the return address on Go's stack, in eight
-//     instructions. A function of three does that.
+//   - A call first pushes the return address on Go's stack, in seven
+//     instructions. A function does that. The address is that of the caller and
+//     the number of a resume point; with several calls a local variable keeps the
+//     former.
 //   - A function is cut at its resume points into segments. Each ends one of the
 //     blocks that begin at its top, and a jump to one is written as setting local
 //     0 to its number and going round the loop to the table of all of them. Where
@@ -26,7 +28,9 @@ import (
 //   - A place in the frame is computed in 64 bits and cut to 32, where loads and
 //     stores take an offset themselves.
 type compactor struct {
-	push int // the index of the function that pushes a return address
+	push    int    // the index of the function that pushes a return address
+	address int64  // of this function
+	own     []byte // the instruction that gives it
 
 	r     module.Reader // what is left of the body
 	out   []byte
@@ -36,12 +40,12 @@ type compactor struct {
 
 	direct bool // jumps become branches
 
-	operands []address // as far as they are known, the last on top
+	operands []place // as far as they are known, the last on top
 }
 
-// address is an operand: where it is a place in the frame, the offset that was
+// place is an operand: where it is a place in the frame, the offset that was
 // added to the stack pointer, and where in out that is done.
-type address struct{ offset, from, to int }
+type place struct{ offset, from, to int }
 
 // Sequences of instructions, cut at what varies in them. Local 1 and global 0
 // are the stack pointer, local 0 is the number at which a function is resumed.
@@ -61,31 +65,44 @@ var (
 	popAddress   = []byte{add, tee, 1, globalSet, 0, i32const, 0, leave}
 )
 
-// pushReturn is the function that pushes its parameter and returns the 0 that a
-// function begins at.
-var pushReturn = []byte{0,
-	globalGet, 0, i32const, 8, subtract, globalSet, 0,
-	globalGet, 0, get, 0, store64, 3, 0,
-	i32const, 0, end}
+// pushReturn is the function that pushes the sum of its parameters, the address of
+// a function and a number, and returns the 0 that a function begins at.
+var (
+	pushType   = []byte{0x60, 2, i64, i32, 1, i32}
+	pushReturn = []byte{0,
+		globalGet, 0, i32const, 8, subtract, globalSet, 0,
+		globalGet, 0, get, 0, get, 1, extend, add64, store64, 3, 0,
+		i32const, 0, end}
+)
 
 // compact rewrites the body of a function.
-func compact(body []byte, push int) ([]byte, error) {
+func compact(body []byte, address int64, push int) ([]byte, error) {
 	r := module.Reader{Rest: body}
-	for range r.Number() { // of kinds of locals
-		r.Number()
+	kinds, locals := r.Number(), 1 // the parameter
+	for range kinds {
+		locals += r.Number()
 		r.Byte()
 	}
 	if !bytes.HasPrefix(r.Rest, stackPointer) {
 		return body, r.Err // assembly that is not called as Go's functions are
 	}
-	c := compactor{push: push, r: r, out: bytes.Clone(body[:len(body)-len(r.Rest)])}
+	c := compactor{push: push, address: address, r: r, own: module.AppendSigned([]byte{i64const}, address)}
+	head := body[:len(body)-len(r.Rest)]
+	if bytes.Count(body, pushHead) > 1 {
+		c.out = append(binary.AppendUvarint(nil, uint64(kinds+1)), head[1:]...)
+		c.out = append(append(append(c.out, 1, i64), c.own...), set)
+		c.out = binary.AppendUvarint(c.out, uint64(locals))
+		c.own = binary.AppendUvarint([]byte{get}, uint64(locals))
+	} else {
+		c.out = bytes.Clone(head)
+	}
 	c.direct = !computes(r)
 	c.readTable()
 	for len(c.r.Rest) > 0 && c.r.Err == nil {
 		switch {
 		case c.call(), c.direct && c.jump(), c.leave():
 			c.operands = c.operands[:0]
-		case !c.address():
+		case !c.place():
 			c.copy()
 		}
 	}
@@ -155,7 +172,7 @@ func (c *compactor) copy() {
 		c.out = append(c.out, op, byte(align))
 		c.out = binary.AppendUvarint(c.out, uint64(offset+a.offset))
 	}
-	c.operands = append(c.operands[:rest], make([]address, gives)...)
+	c.operands = append(c.operands[:rest], make([]place, gives)...)
 }
 
 // effect says how many operands an instruction takes and gives, where that
@@ -184,8 +201,8 @@ func effect(instruction []byte) (takes, gives int, known bool) {
 	return 0, 0, false
 }
 
-// address takes the computation of a place in the frame.
-func (c *compactor) address() bool {
+// place takes the computation of a place in the frame.
+func (c *compactor) place() bool {
 	r := c.r
 	if !skip(&r, placeHead) {
 		return false
@@ -195,7 +212,7 @@ func (c *compactor) address() bool {
 		return false
 	}
 	c.out = append(c.out, get, 1)
-	a := address{offset: int(offset), from: len(c.out)}
+	a := place{offset: int(offset), from: len(c.out)}
 	c.out = append(module.AppendSigned(append(c.out, i32const), offset), add)
 	a.to = len(c.out)
 	c.operands = append(c.operands, a)
@@ -209,10 +226,11 @@ func (c *compactor) call() bool {
 		return false
 	}
 	address := r.Signed()
-	if !skip(&r, pushTail) {
+	number := address - c.address
+	if !skip(&r, pushTail) || number < 0 || number >= 1<<16 {
 		return false
 	}
-	c.out = append(module.AppendSigned(append(c.out, i64const), address), call)
+	c.out = append(module.AppendSigned(append(append(c.out, c.own...), i32const), number), call)
 	c.out = binary.AppendUvarint(c.out, uint64(c.push))
 	if !skip(&r, fromTop) {
 		c.out = append(c.out, drop)
@@ -285,8 +303,8 @@ func compactAll(content []byte, push int) ([]byte, error) {
 	r := module.Reader{Rest: content}
 	n := r.Number()
 	out := binary.AppendUvarint(nil, uint64(n))
-	for range n {
-		body, err := compact(r.Bytes(r.Number()), push)
+	for i := range n {
+		body, err := compact(r.Bytes(r.Number()), int64(firstNumber+i)<<16, push)
 		if err != nil {
 			return nil, err
 		}

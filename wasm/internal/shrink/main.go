@@ -91,7 +91,7 @@ func shrink(file []byte) ([]byte, error) {
 		err = cmp.Or(err, err1, err2, err3)
 		return imported + index
 	}
-	push := add([]byte{0x60, 1, i64, 1, i32}, pushReturn)
+	push := add(pushType, pushReturn)
 	fill := add([]byte{0x60, 0, 0}, slices.Concat([]byte{1, 2, i32}, fillBuckets(table, buckets), list.fill(), []byte{end}))
 	if err != nil {
 		return nil, err

@@ -170,13 +170,14 @@ func TestFillFunctions(t *testing.T) {
 // A function of two resume points as the compiler writes it, and what becomes of
 // each part. Labels count outwards: blocks, the loop, the exit.
 func TestCompact(t *testing.T) {
-	const push = "20 01 41 08 6b 22 01 24 00 20 01 42 ac 02 37 03 00" // return address 300
+	const push = "20 01 41 08 6b 22 01 24 00 20 01 42 85 80 04 37 03 00" // address 1<<16 and number 5
 	parts := []struct{ name, from, to string }{
-		{"one local; stack pointer, exit, loop, segments, table", "01 01 7f 23 00 21 01 02 40 03 40 02 40 02 40 02 40 20 00 0e 03 00 01 01 02 0b", ""},
-		{"the stack grows", "20 01 45 04 40 " + push + " 41 00 10 07 23 00 21 01 0d 04 0b", "20 01 45 04 40 42 ac 02 10 63 10 07 0f 0b"},
-		{"call", push + " 41 00 10 08 23 00 21 01 0d 03", "42 ac 02 10 63 10 08 23 00 21 01 0d 03"},
+		{"one local; stack pointer, exit, loop, segments, table", "01 01 7f 23 00 21 01 02 40 03 40 02 40 02 40 02 40 20 00 0e 03 00 01 01 02 0b",
+			"02 01 7f 01 7e 42 80 80 04 21 02 23 00 21 01 02 40 03 40 02 40 02 40 02 40 20 00 0e 03 00 01 01 02 0b"},
+		{"the stack grows", "20 01 45 04 40 " + push + " 41 00 10 07 23 00 21 01 0d 04 0b", "20 01 45 04 40 20 02 41 05 10 63 10 07 0f 0b"},
+		{"call", push + " 41 00 10 08 23 00 21 01 0d 03", "20 02 41 05 10 63 10 08 23 00 21 01 0d 03"},
 		{"segment 1", "0b", ""},
-		{"call of a closure", "20 02 " + push + " 42 10 88 a7 21 00 41 00 20 00 11 00 00 23 00 21 01 0d 02", "20 02 42 ac 02 10 63 1a 42 10 88 a7 21 00 41 00 20 00 11 00 00 23 00 21 01 0d 02"},
+		{"call of a closure", "20 01 " + push + " 42 10 88 a7 21 00 41 00 20 00 11 00 00 23 00 21 01 0d 02", "20 01 20 02 41 05 10 63 1a 42 10 88 a7 21 00 41 00 20 00 11 00 00 23 00 21 01 0d 02"},
 		{"jump ahead", "20 00 04 40 41 03 21 00 0c 02 0b", "20 00 0d 00"},
 		{"jump back", "20 00 04 40 41 01 21 00 0c 02 0b", "20 00 41 01 21 00 0d 01"},
 		{"jump ahead in a block", "02 40 41 03 21 00 0c 02 0b", "02 40 0c 01 0b"},
@@ -184,7 +185,7 @@ func TestCompact(t *testing.T) {
 		{"store in the frame", "20 01 ad 42 10 7c a7 42 05 37 03 08", "20 01 42 05 37 03 18"},
 		{"load of the frame and store", "20 01 ad 42 10 7c a7 20 01 ad 42 08 7c a7 29 03 00 37 03 08", "20 01 20 01 29 03 08 37 03 18"},
 		{"a place as a value", "20 01 ad 42 10 7c a7 1a", "20 01 41 10 6a 1a"},
-		{"panic", push + " 41 00 10 09 23 00 21 01 0d 02 0b 00", "42 ac 02 10 63 10 09 0f 0b 00"},
+		{"panic", push + " 41 00 10 09 23 00 21 01 0d 02 0b 00", "20 02 41 05 10 63 10 09 0f 0b 00"},
 		{"return with a frame", "20 01 41 20 6a 22 01 24 00 20 01 41 08 6a 22 01 24 00 41 00 0f", "20 01 41 28 6a 24 00 41 00 0f"},
 		{"return without", "20 01 41 08 6a 22 01 24 00 41 00 0f", "20 01 41 08 6a 24 00 41 00 0f"},
 		{"the end", "0b 00 0b 41 01 0b", ""},
@@ -199,7 +200,7 @@ func TestCompact(t *testing.T) {
 		from = append(from, bytesOf(p.from)...)
 		to = append(to, bytesOf(cmp.Or(p.to, p.from))...)
 	}
-	body, err := compact(from, 99)
+	body, err := compact(from, 1<<16, 99)
 	require.NoError(t, err)
 	require.Equal(t, hex.EncodeToString(to), hex.EncodeToString(body))
 
@@ -207,24 +208,30 @@ func TestCompact(t *testing.T) {
 	product := bytesOf("44 0000000000000000 44 0000000000000000 a2 1a")
 	at := len(bytesOf(parts[0].from))
 	from = slices.Insert(from, at, product...)
+	atSmall := len(bytesOf(parts[0].to))
 	for _, p := range parts {
 		if p.to == "" || strings.HasPrefix(p.name, "jump") {
 			p.to = p.from
 		}
 		numeric = append(numeric, bytesOf(p.to)...)
 	}
-	body, err = compact(from, 99)
+	body, err = compact(from, 1<<16, 99)
 	require.NoError(t, err)
-	require.Equal(t, hex.EncodeToString(slices.Insert(numeric, at, product...)), hex.EncodeToString(body))
+	require.Equal(t, hex.EncodeToString(slices.Insert(numeric, atSmall, product...)), hex.EncodeToString(body))
+
+	// A single call needs no local variable.
+	body, err = compact(bytesOf("01 01 7f 23 00 21 01"+push+"41 00 10 08 0b"), 1<<16, 99)
+	require.NoError(t, err)
+	require.Equal(t, bytesOf("01 01 7f 23 00 21 01 42 80 80 04 41 05 10 63 10 08 0b"), body)
 
 	// Assembly with its own way of being called stays.
 	assembly := bytesOf("00 20 00 20 01 6a 0b")
-	body, err = compact(assembly, 99)
+	body, err = compact(assembly, 1<<16, 99)
 	require.NoError(t, err)
 	require.Equal(t, assembly, body)
 
 	for n := range len(from) {
-		_, _ = compact(from[:n:n], 99) // does not panic
+		_, _ = compact(from[:n:n], 1<<16, 99) // does not panic
 	}
 }
 
