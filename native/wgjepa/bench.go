@@ -31,7 +31,7 @@ kernel. --json prints one object a line.`,
 		},
 	}
 	cmd.Flags().Float64Var(&o.Seconds, "seconds", 0.5, "time for each measurement")
-	cmd.Flags().StringSliceVar(&o.Only, "only", nil, "measure these operations alone; step is the whole step")
+	cmd.Flags().StringSliceVar(&o.Only, "only", nil, "measure these `operations` alone; step is the whole step")
 	cmd.AddCommand(benchDataCommand(c))
 	return cmd
 }

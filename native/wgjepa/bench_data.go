@@ -81,7 +81,8 @@ by the operating system. Takes the flags of train.`,
 	flags = trainFlags(cmd)
 	cmd.Flags().Float64Var(&seconds, "seconds", 2, "time for each measurement")
 	cmd.Flags().IntVar(&passes, "passes", 0, "read all samples so often instead")
-	cmd.Flags().StringSliceVar(&only, "only", nil, "measure these alone: read, prepare, augment, load")
+	cmd.Flags().StringSliceVar(&only, "only", nil, "measure these `stages` alone: "+orList(dataStages))
+	complete(cmd, "only", dataStages...)
 	return cmd
 }
 

@@ -10,8 +10,10 @@ import (
 	"wgjepa/internal/config"
 )
 
+// presets are the configurations that others are written against.
+var presets = []string{"default", "nidl", "paper"}
+
 func configCommand(c *console) *cobra.Command {
-	presets := []string{"default", "nidl", "paper"}
 	return &cobra.Command{
 		Use:   "config [PRESET]",
 		Short: "Print a whole configuration to edit",
@@ -22,7 +24,7 @@ preset has it; a key that does not exist is refused.`,
   wgjepa config paper > paper.toml
   wgjepa train scans/ --config my.toml`,
 		Args:      cobra.MaximumNArgs(1),
-		ValidArgs: append(presets, demoConfigName),
+		ValidArgs: append(slices.Clone(presets), demoConfigName),
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := "default"
 			if len(args) > 0 {

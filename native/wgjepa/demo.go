@@ -69,9 +69,8 @@ masks and features. An older demo in the same folder is replaced.`,
 	}
 	flags = trainFlags(cmd)
 	probeFlags(cmd, flags)
-	for _, name := range []string{"config", "preset", "size", "fit", "normalize", "skip-bad"} {
-		_ = cmd.Flags().MarkHidden(name)
-	}
-	cmd.Flags().StringVar(&o.out, "out", o.out, "folder of the run")
+	hide(cmd, "config", "preset", "size", "fit", "normalize", "skip-bad", "labels", "label-column", "splits")
+	cmd.Flags().StringVar(&o.out, "out", o.out, "`folder` of the run")
+	completeFiles(cmd, "out")
 	return cmd
 }

@@ -67,7 +67,7 @@ list of their names. FILE appears when it is complete. Until then FILE.part grow
 after an interruption the same command goes on from there, to the same bytes. The batch
 size changes an embedding by float32 rounding at most.`,
 		Example: `  wgjepa embed runs/scans scans/ --out scans.npy
-  wgjepa embed runs/scans new/ --out new.parquet --encoder target --pooling mean+std
+  wgjepa embed runs/scans new/ --out new.parquet --features target --pooling mean+std
   wgjepa embed runs/scans whole/ --window --out whole.csv --maps maps/
   wgjepa embed vit_small.safetensors pictures/ --weights-heads 6 --out pictures.npy`,
 		Args: cobra.MinimumNArgs(2),
@@ -83,8 +83,6 @@ size changes an embedding by float32 rounding at most.`,
 				return usagef("--overlap is %g: it must be 0 to 0.9 of a window", o.overlap)
 			case o.maps.channels < 0:
 				return usagef("--channels is %d: it must be 0 (all features) or more", o.maps.channels)
-			case o.maps.grid != "patches" && o.maps.grid != "scan":
-				return usagef("--maps-grid is %q: it must be patches or scan", o.maps.grid)
 			case o.patches && flags.set.Changed("pooling"):
 				return usagef("--patches are not pooled: leave --pooling out")
 			}
@@ -93,16 +91,19 @@ size changes an embedding by float32 rounding at most.`,
 	}
 	flags = dataFlags(cmd)
 	f := cmd.Flags()
-	f.String("encoder", "", "context or target (probe.encoder)")
-	f.String("pooling", "", "of a sample's patch features: mean or mean+std (probe.pooling)")
-	flags.keys["encoder"], flags.keys["pooling"] = "probe.encoder", "probe.pooling"
-	f.StringVarP(&o.out, "out", "o", "", "the table: FILE.npy, FILE.csv or FILE.parquet")
+	featureFlags(cmd, flags)
+	poolingFlags(cmd, flags)
+	hide(cmd, "splits") // samples of all parts are embedded
+	f.StringVarP(&o.out, "out", "o", "", "the table: `FILE`.npy, FILE.csv or FILE.parquet")
+	completeFiles(cmd, "out", "npy", "csv", "parquet")
 	f.BoolVar(&o.patches, "patches", false, "a row for each patch in place of their mean")
 	f.BoolVar(&o.window, "window", false, "slide over samples of any size in place of fitting them to the encoder's")
-	f.Float64Var(&o.overlap, "overlap", 0.5, "of neighbouring windows, a share of their length")
-	f.StringVar(&o.maps.dir, "maps", "", "folder for feature maps as NIfTI")
+	f.Float64Var(&o.overlap, "overlap", 0.5, "overlap of neighbouring windows, a share of their length")
+	f.StringVar(&o.maps.dir, "maps", "", "`folder` for feature maps as NIfTI")
+	completeFiles(cmd, "maps")
 	f.IntVar(&o.maps.channels, "channels", 3, "principal components in a map; 0: all features")
-	f.StringVar(&o.maps.grid, "maps-grid", "patches", "voxels of a map: patches, or those of the scan")
+	o.maps.grid = "patches"
+	oneOf(cmd, &o.maps.grid, "maps-grid", "voxels of a map: patches, or those of the scan", "patches", "scan")
 	f.IntVar(&o.batch, "batch-size", 0, "samples at once (default: the run's)")
 	f.BoolVar(&o.stats, "stats", false, "measure the encoder alone too, and say where the time went")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace the table, and what an interrupted one left")

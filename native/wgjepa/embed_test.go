@@ -89,14 +89,14 @@ func TestEmbed(t *testing.T) {
 	for _, encoder := range []string{"context", "target"} {
 		f, err := jepa.LoadFeatures(d, file, encoder+"_encoder", 1)
 		require.NoError(t, err)
-		call("embed", path("run"), "phantoms", "--out", path("b.npy"), "--encoder", encoder, "--batch-size", "5", "--overwrite")
+		call("embed", path("run"), "phantoms", "--out", path("b.npy"), "--features", encoder, "--batch-size", "5", "--overwrite")
 		_, b := readNPY(t, path("b.npy"))
 		if encoder == "context" {
 			require.Equal(t, a, b)
 		} else {
 			require.NotEqual(t, a, b)
 		}
-		call("embed", path("run/weights.safetensors"), "phantoms", "--out", path("c.csv"), "--encoder", encoder, "--pooling", "mean+std", "--overwrite")
+		call("embed", path("run/weights.safetensors"), "phantoms", "--out", path("c.csv"), "--features", encoder, "--pooling", "mean+std", "--overwrite")
 		rows := readCSV(t, path("c.csv"))
 		require.Len(t, rows, 23)
 		require.Equal(t, "z23", rows[0][25])
@@ -319,7 +319,7 @@ func TestEmbedMaps(t *testing.T) {
 	}
 	// Maps of other weights do not join those that are there.
 	var said strings.Builder
-	require.Equal(t, 1, run([]string{"embed", path("run"), path("scans"), "--encoder", "target", "--out", path("t.csv"), "--maps", path("threefalse"), "--adapter", "cpu"}, &said, &said))
+	require.Equal(t, 1, run([]string{"embed", path("run"), path("scans"), "--features", "target", "--out", path("t.csv"), "--maps", path("threefalse"), "--adapter", "cpu"}, &said, &said))
 	require.Contains(t, said.String(), "are of other weights")
 }
 
@@ -432,14 +432,14 @@ func TestEmbedWeightsOfPrograms(t *testing.T) {
 	}
 	_, hub := embed("weights/hf_ijepa", pictures)
 	require.NotEqual(t, timm, hub)
-	said, paper := embed("paper2d_start.pth.tar", pictures, "--weights-heads", "3", "--encoder", "target", "--size", "32,32")
+	said, paper := embed("paper2d_start.pth.tar", pictures, "--weights-heads", "3", "--features", "target", "--size", "32,32")
 	require.Contains(t, said, "target_encoder of")
 	require.NotEmpty(t, paper)
 
 	want, _, err := expected.Float64s("embedding")
 	require.NoError(t, err)
 	for _, name := range []string{"weights/nidl.pt", "weights/nidl.ckpt"} {
-		_, z := embed(name, volumes, "--weights-heads", "3", "--weights-size", "12,8,8", "--normalize", "none", "--encoder", "target")
+		_, z := embed(name, volumes, "--weights-heads", "3", "--weights-size", "12,8,8", "--normalize", "none", "--features", "target")
 		_, c := embed(name, volumes, "--weights-heads", "3", "--weights-size", "12,8,8", "--normalize", "none")
 		near := func(z []float32) bool {
 			for i, v := range want {

@@ -22,7 +22,7 @@ type weightsFlags struct {
 
 // addNetwork adds the flag that takes one encoder.
 func (f *weightsFlags) addNetwork(cmd *cobra.Command, prefix string) {
-	cmd.Flags().StringVar(&f.network, prefix+"network", "", "take one encoder of the file alone: context or target")
+	oneOf(cmd, &f.network, prefix+"network", "take one encoder of the file alone", "context", "target")
 }
 
 // add adds the flags of what a file does not tell, their names after prefix.
@@ -30,8 +30,8 @@ func (f *weightsFlags) add(cmd *cobra.Command, prefix string) {
 	f.prefix = prefix
 	s := cmd.Flags()
 	s.IntVar(&f.options.NumHeads, prefix+"heads", 0, "attention heads, where the file does not tell")
-	s.IntSliceVar(&f.options.ImgSize, prefix+"size", nil, "the size that it was trained at, such as 96,128, where the file does not tell")
-	s.StringVar(&f.options.PosEmbed, prefix+"positions", "", "sincos or none, where the file does not store positions")
+	s.IntSliceVar(&f.options.ImgSize, prefix+"size", nil, "the `size` that it was trained at, such as 96,128, where the file does not tell")
+	oneOf(cmd, &f.options.PosEmbed, prefix+"positions", "positions, where the file does not store them", "sincos", "none")
 }
 
 // load reads the weights of a run or of any program's file, and says what they
@@ -44,8 +44,6 @@ func (f *weightsFlags) load(c *console, path string) (*weights.Weights, error) {
 		o.Network = weights.ContextEncoder
 	case "target":
 		o.Network = weights.TargetEncoder
-	default:
-		return nil, usagef("--%snetwork is %q: it must be context or target", f.prefix, f.network)
 	}
 	path, err := weightsOf(path)
 	if err != nil {
@@ -134,8 +132,8 @@ loads it is printed.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			l := weights.Layout(layout)
-			if !slices.Contains(weights.Layouts, l) {
-				return usagef("--layout is %q: it must be one of %s", layout, strings.Join(names, ", "))
+			if l == "" {
+				return usagef("export needs --layout: %s", orList(names))
 			}
 			out := args[1]
 			if _, err := os.Stat(out); err == nil && !overwrite {
@@ -166,7 +164,7 @@ loads it is printed.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&layout, "layout", "", "for which program: "+strings.Join(names, ", "))
+	oneOf(cmd, &layout, "layout", "for which `program`: "+orList(names), names...)
 	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "replace what is at OUT")
 	from.addNetwork(cmd, "")
 	from.add(cmd, "")

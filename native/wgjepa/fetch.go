@@ -34,6 +34,7 @@ and citation are shown. The environment variables HTTPS_PROXY and NO_PROXY are f
 		Example: `  wgjepa fetch --list
   wgjepa fetch adrenalmnist3d organmnist3d --size 64 --dir data
   wgjepa train data/adrenalmnist3d_64.npz`,
+		ValidArgs: setNames(),
 		RunE: func(_ *cobra.Command, names []string) error {
 			if list {
 				listSets(c)
@@ -71,11 +72,20 @@ and citation are shown. The environment variables HTTPS_PROXY and NO_PROXY are f
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&dir, "dir", ".", "folder for the files")
+	f.StringVar(&dir, "dir", ".", "`folder` for the files")
+	completeFiles(cmd, "dir")
 	f.IntVar(&size, "size", 28, "length of an axis: 28 or 64, of images 128 and 224 too")
 	f.BoolVar(&list, "list", false, "show the sets that there are")
-	f.StringVar(&mirror, "mirror", medmnistSource, "address of the folder that holds the files; checksums hold for any")
+	f.StringVar(&mirror, "mirror", medmnistSource, "`address` of the folder that holds the files; checksums hold for any")
 	return cmd
+}
+
+// setNames are those of the sets.
+func setNames() (names []string) {
+	for _, s := range medmnistSets {
+		names = append(names, s.name)
+	}
+	return names
 }
 
 // listSets prints the table of sets.

@@ -45,7 +45,7 @@ other commands take like any encoder's, and label applies to new data. Ctrl-C sa
 --resume goes on bit for bit.`,
 		Example: `  wgjepa finetune runs/scans labelled/ --out runs/finetuned
   wgjepa finetune runs/scans labelled/ --head-only --label-fraction 0.1
-  wgjepa finetune vit_small.safetensors scans/ --set data.labels=ages.csv --set data.label_kind=number
+  wgjepa finetune vit_small.safetensors scans/ --labels people.csv --label-column age
   wgjepa label runs/finetuned new/ --out labels.csv`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -58,18 +58,19 @@ other commands take like any encoder's, and label applies to new data. Ctrl-C sa
 	flags = dataFlags(cmd)
 	f := cmd.Flags()
 	f.Bool("head-only", false, "keep the encoder frozen (finetune.head_only)")
-	f.Int("epochs", 0, "at most (finetune.epochs)")
-	f.Float64("learning-rate", 0, "of the head, its highest value (finetune.learning_rate)")
-	f.Int("batch-size", 0, "samples a batch (finetune.batch_size)")
+	f.Int("epochs", 0, "most epochs (finetune.epochs)")
+	f.Float64("learning-rate", 0, "highest learning rate, of the head (finetune.learning_rate)")
+	f.Int("batch-size", 0, "samples in a batch (finetune.batch_size)")
 	f.Float64("label-fraction", 0, "share of the training labels to use (probe.label_fraction)")
-	f.String("features", "", "of which encoder: context or target (probe.encoder)")
+	featureFlags(cmd, flags)
 	for flag, key := range map[string]string{
 		"head-only": "finetune.head_only", "epochs": "finetune.epochs", "learning-rate": "finetune.learning_rate", "batch-size": "finetune.batch_size",
-		"label-fraction": "probe.label_fraction", "features": "probe.encoder",
+		"label-fraction": "probe.label_fraction",
 	} {
 		flags.keys[flag] = key
 	}
-	f.StringVar(&o.out, "out", "", "folder of the run (default runs/finetuned-NAME)")
+	f.StringVar(&o.out, "out", "", "`folder` of the run (default runs/finetuned-NAME)")
+	completeFiles(cmd, "out")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out")
 	f.BoolVar(&o.overwrite, "overwrite", false, "remove the run in --out and begin anew")
 	o.from.add(cmd, "weights-")

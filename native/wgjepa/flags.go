@@ -28,14 +28,16 @@ type configFlags struct {
 // dataFlags adds the flags of reading data.
 func dataFlags(cmd *cobra.Command) *configFlags {
 	f := &configFlags{set: cmd.Flags(), keys: map[string]string{}}
-	f.set.IntSlice("size", nil, "bring every sample to this size, such as 32,48,32 (data.size)")
-	f.set.String("fit", "", "how: crop-or-pad or resize (data.fit)")
-	f.set.String("normalize", "", "intensities: z, z-foreground, robust or none (data.normalize)")
+	f.set.IntSlice("size", nil, "bring every sample to this `size`, such as 32,48,32 (data.size)")
+	oneOf(cmd, new(string), "fit", "how samples are brought to --size (data.fit)", "crop-or-pad", "resize")
+	oneOf(cmd, new(string), "normalize", "what is done to intensities (data.normalize)", "z", "z-foreground", "robust", "none")
 	f.set.Bool("skip-bad", false, "leave unreadable files out (data.skip_bad)")
-	f.set.String("labels", "", "CSV or TSV with a label or a subject for each image (data.labels)")
-	f.set.String("label-column", "", "its column that holds the labels, where that is not called label, class or group (data.label_column)")
-	f.set.String("splits", "", "CSV that says which image is for train, val and test, such as a run's splits.csv (data.splits)")
-	f.set.StringArrayVar(&f.sets, "set", nil, "set any key of the configuration, such as --set optimizer=sgd")
+	f.set.String("labels", "", "CSV or TSV `file` with a label or a subject for each image (data.labels)")
+	f.set.String("label-column", "", "`column` of --labels with the labels, where it is not called label, class or group (data.label_column)")
+	f.set.String("splits", "", "CSV `file` that says which image is for train, val and test, such as a run's splits.csv (data.splits)")
+	completeFiles(cmd, "labels", "csv", "tsv")
+	completeFiles(cmd, "splits", "csv")
+	f.set.StringArrayVar(&f.sets, "set", nil, "set any `key=value` of the configuration, such as --set optimizer=sgd")
 	f.keys["size"], f.keys["fit"], f.keys["normalize"], f.keys["skip-bad"] = "data.size", "data.fit", "data.normalize", "data.skip_bad"
 	f.keys["labels"], f.keys["label-column"], f.keys["splits"] = "data.labels", "data.label_column", "data.splits"
 	return f
@@ -44,15 +46,16 @@ func dataFlags(cmd *cobra.Command) *configFlags {
 // trainFlags adds the flags of a training.
 func trainFlags(cmd *cobra.Command) *configFlags {
 	f := dataFlags(cmd)
-	f.set.StringVar(&f.file, "config", "", "TOML file of the run (wgjepa config writes one), or demo for the demo's")
-	f.set.String("preset", "", "default, nidl or paper")
-	f.set.String("encoder", "", "a named encoder: "+strings.Join(model.SizeNames(), ", "))
-	f.set.IntSlice("patch", nil, "patch size (encoder.patch_size)")
-	f.set.Int("max-steps", 0, "updates (max_steps)")
-	f.set.Int("epochs", 0, "length of training (max_epochs)")
-	f.set.Int("batch-size", 0, "samples a batch (batch_size)")
-	f.set.Float64("learning-rate", 0, "its highest value (learning_rate)")
-	f.set.Uint64("seed", 0, "of everything random (seed)")
+	f.set.StringVar(&f.file, "config", "", "TOML `file` of the run (wgjepa config writes one), or demo for the demo's")
+	completeFiles(cmd, "config", "toml")
+	oneOf(cmd, new(string), "preset", "whose defaults hold (preset)", presets...)
+	oneOf(cmd, new(string), "encoder", "`size` of the encoder: "+orList(model.SizeNames()), model.SizeNames()...)
+	f.set.IntSlice("patch", nil, "`size` of a patch, such as 8 or 8,8,4 (encoder.patch_size)")
+	f.set.Int("max-steps", 0, "number of updates (max_steps)")
+	f.set.Int("epochs", 0, "number of epochs (max_epochs)")
+	f.set.Int("batch-size", 0, "samples in a batch (batch_size)")
+	f.set.Float64("learning-rate", 0, "highest learning rate (learning_rate)")
+	f.set.Uint64("seed", 0, "seed of everything random (seed)")
 	for flag, key := range map[string]string{
 		"preset": "preset", "patch": "encoder.patch_size", "max-steps": "max_steps", "epochs": "max_epochs", "batch-size": "batch_size", "learning-rate": "learning_rate", "seed": "seed",
 	} {
@@ -96,7 +99,7 @@ func (f *configFlags) over(layers []config.Text) ([]config.Text, error) {
 		if !ok {
 			return
 		}
-		if flag.Value.Type() == "string" {
+		if _, word := flag.Value.(*choice); word || flag.Value.Type() == "string" {
 			value = fmt.Sprintf("%q", value)
 		}
 		layers = append(layers, config.Text{Name: "--" + flag.Name, TOML: fmt.Appendf(nil, "%s = %s\n", key, value)})

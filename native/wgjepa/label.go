@@ -43,7 +43,9 @@ probability of each, or the predicted number, one row a sample.`,
 	}
 	flags = dataFlags(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "the table: FILE.csv")
+	f.StringVarP(&out, "out", "o", "", "the table: `FILE`.csv")
+	completeFiles(cmd, "out", "csv")
+	hide(cmd, "labels", "label-column", "splits") // labels are what is asked for
 	f.IntVar(&batch, "batch-size", 0, "samples at once (default: finetuning's)")
 	f.BoolVar(&overwrite, "overwrite", false, "replace the table")
 	return cmd

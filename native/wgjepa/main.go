@@ -75,7 +75,7 @@ Vulkan driver where there is none.`,
 		return usagef("%w (see: %s --help)", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&c.adapter, "adapter", "", "the adapter to compute on: its `number` in the list of wgjepa doctor, a part of its name, or cpu for plain Go")
+	flags.StringVar(&c.adapter, "adapter", "", "the `adapter` to compute on: its number in the list of wgjepa doctor, a part of its name, or cpu for plain Go")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print results, warnings and errors only")
 	flags.BoolVar(&c.json, "json", false, "print results as JSON, one object a line")
 	for _, add := range []func(*console) *cobra.Command{

@@ -51,7 +51,8 @@ trained.`,
 		},
 	}
 	flags = trainFlags(cmd)
-	cmd.Flags().StringVarP(&out, "out", "o", "masks.png", "the picture")
+	cmd.Flags().StringVarP(&out, "out", "o", "masks.png", "the picture, a `file`")
+	completeFiles(cmd, "out", "png")
 	cmd.Flags().IntVar(&step, "step", 0, "the training step whose masks are drawn")
 	return cmd
 }

@@ -173,9 +173,9 @@ func openWeights(c *console, flags *configFlags, path string, from *weightsFlags
 	}
 	switch p := &conf.Probe; {
 	case p.Encoder != "context" && p.Encoder != "target":
-		return nil, conf, usagef("--encoder is %q: it must be context or target", p.Encoder)
+		return nil, conf, usagef("probe.encoder is %q: it must be context or target", p.Encoder)
 	case p.Pooling != "mean" && p.Pooling != "mean+std":
-		return nil, conf, usagef("--pooling is %q: it must be mean or mean+std", p.Pooling)
+		return nil, conf, usagef("probe.pooling is %q: it must be mean or mean+std", p.Pooling)
 	}
 	from.network = conf.Probe.Encoder
 	w, err := from.load(c, path)

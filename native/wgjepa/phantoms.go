@@ -42,7 +42,7 @@ DIR/labels.csv (one for each volume). The same seed gives the same files.`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&count, "count", 100, "number of volumes")
-	f.Uint64Var(&seed, "seed", 0, "of the series")
+	f.Uint64Var(&seed, "seed", 0, "seed of the series")
 	f.IntVar(&p.Size, "size", p.Size, "voxels along each axis")
 	f.Float64Var(&p.Noise, "noise", p.Noise, "strength of noise; organs stand out by 0.45")
 	return cmd

@@ -66,17 +66,18 @@ own. A run whose mask ratio leaves a patch out of every draw has no error there:
 				return usagef("predict needs --out FOLDER")
 			case o.draws < 1:
 				return usagef("--draws is %d: it must be at least 1", o.draws)
-			case o.grid != "patches" && o.grid != "scan":
-				return usagef("--maps-grid is %q: it must be patches or scan", o.grid)
 			}
 			return predict(c, flags, args[0], args[1:], o)
 		},
 	}
 	flags = dataFlags(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.out, "out", "o", "", "folder for maps, table and picture")
-	f.StringVar(&o.grid, "maps-grid", "scan", "voxels of a map: those of the scan, or patches")
-	f.IntVar(&o.draws, "draws", 64, "draws of masks")
+	f.StringVarP(&o.out, "out", "o", "", "`folder` for maps, table and picture")
+	completeFiles(cmd, "out")
+	o.grid = "scan"
+	oneOf(cmd, &o.grid, "maps-grid", "voxels of a map: those of the scan, or patches", "scan", "patches")
+	hide(cmd, "splits", "label-column") // scans of all parts are shown
+	f.IntVar(&o.draws, "draws", 64, "number of draws of masks")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace what is in the folder")
 	return cmd
 }

@@ -51,7 +51,8 @@ at before it is trained.`,
 		},
 	}
 	flags = trainFlags(cmd)
-	cmd.Flags().StringVarP(&out, "out", "o", "sheet.png", "the picture")
+	cmd.Flags().StringVarP(&out, "out", "o", "sheet.png", "the picture, a `file`")
+	completeFiles(cmd, "out", "png")
 	cmd.Flags().IntVar(&step, "step", 0, "the training step whose augmentation and masks are drawn")
 	cmd.Flags().IntVar(&samples, "samples", 4, "how many samples are shown")
 	return cmd

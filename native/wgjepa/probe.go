@@ -14,17 +14,30 @@ import (
 
 // probeFlags adds the flags of the probes.
 func probeFlags(cmd *cobra.Command, f *configFlags) {
-	f.set.String("features", "", "of which encoder: context or target (probe.encoder)")
-	f.set.String("pooling", "", "of a sample's patch features: mean or mean+std (probe.pooling)")
+	featureFlags(cmd, f)
+	poolingFlags(cmd, f)
 	f.set.Float64("label-fraction", 0, "share of the training labels that the probe may see (probe.label_fraction)")
 	f.set.Int("folds", 0, "cross-validate classes and numbers in so many folds of subjects; 0: the split decides (probe.folds)")
-	f.set.Float64Slice("curve", nil, "shares of the training labels to probe classes with, such as 0.01,0.05,0.1,1 (probe.curve)")
+	f.set.Float64Slice("curve", nil, "`shares` of the training labels to probe classes with, such as 0.01,0.05,0.1,1 (probe.curve)")
+	f.set.Lookup("curve").DefValue = "" // the configuration's
 	f.set.Int("neighbours", 0, "nearest training samples that vote on a class; 0: none do (probe.neighbours)")
 	f.set.Int("dense-volumes", 0, "most training volumes of the dense probe; 0: no dense probe (probe.dense_volumes)")
-	for flag, key := range map[string]string{"features": "probe.encoder", "pooling": "probe.pooling", "label-fraction": "probe.label_fraction", "dense-volumes": "probe.dense_volumes",
+	for flag, key := range map[string]string{"label-fraction": "probe.label_fraction", "dense-volumes": "probe.dense_volumes",
 		"folds": "probe.folds", "curve": "probe.curve", "neighbours": "probe.neighbours"} {
 		f.keys[flag] = key
 	}
+}
+
+// featureFlags adds the flag that chooses the encoder whose features are taken.
+func featureFlags(cmd *cobra.Command, f *configFlags) {
+	oneOf(cmd, new(string), "features", "whose features: the context or the target encoder's (probe.encoder)", "context", "target")
+	f.keys["features"] = "probe.encoder"
+}
+
+// poolingFlags adds the flag that says how the features of patches become a sample's.
+func poolingFlags(cmd *cobra.Command, f *configFlags) {
+	oneOf(cmd, new(string), "pooling", "what is taken of a sample's patch features (probe.pooling)", "mean", "mean+std")
+	f.keys["pooling"] = "probe.pooling"
 }
 
 func probeCommand(c *console) *cobra.Command {
@@ -43,7 +56,7 @@ interval does not hold 0. Data, their preprocessing and their split are the run'
 unless said otherwise; --folds cross-validates instead, by subject, and --curve asks
 with ever fewer labels.`,
 		Example: `  wgjepa probe runs/phantoms
-  wgjepa probe runs/scans labelled/ --set data.labels=participants.tsv --folds 5
+  wgjepa probe runs/scans labelled/ --labels participants.tsv --folds 5
   wgjepa probe runs/scans --curve 0.01,0.05,0.1,1
   wgjepa probe runs/scans labelled/ --label-fraction 0.05
   wgjepa probe weights.safetensors set.npz --features target --pooling mean+std`,

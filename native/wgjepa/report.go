@@ -66,7 +66,8 @@ names of files: think before you pass it on.`,
 	flags = dataFlags(cmd)
 	probeFlags(cmd, flags)
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "the page (default report.html in the folder of the run)")
+	f.StringVarP(&out, "out", "o", "", "the page, a `file` (default report.html in the folder of the run)")
+	completeFiles(cmd, "out", "html")
 	f.BoolVar(&overwrite, "overwrite", false, "replace the page that --out names")
 	return cmd
 }

@@ -64,12 +64,14 @@ file with --splits; it may be edited.`,
 	}
 	flags = dataFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&flags.file, "config", "", "TOML file whose [data] says how data are read and divided")
-	f.StringVarP(&out, "out", "o", "splits.csv", "the file")
+	f.StringVar(&flags.file, "config", "", "TOML `file` whose [data] says how data are read and divided")
+	f.StringVarP(&out, "out", "o", "splits.csv", "the table, a `file`")
+	completeFiles(cmd, "config", "toml")
+	completeFiles(cmd, "out", "csv")
 	f.BoolVar(&overwrite, "overwrite", false, "replace the file")
 	f.Float64("val", 0, "share or number of validation samples (data.val)")
 	f.Float64("test", 0, "share or number of test samples (data.test)")
-	f.Uint64("seed", 0, "of the division (data.split_seed)")
+	f.Uint64("seed", 0, "seed of the division (data.split_seed)")
 	flags.keys["val"], flags.keys["test"], flags.keys["seed"] = "data.val", "data.test", "data.split_seed"
 	return cmd
 }

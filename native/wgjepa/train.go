@@ -33,9 +33,9 @@ func trainCommand(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "train DATA…",
 		Short: "Train an encoder on images or volumes, without labels",
-		Long: `Trains I-JEPA on the training split of DATA: NIfTI, NPZ and NPY files, pictures, or
-folders of them, or the word phantoms for generated volumes. Everything lies in the
-folder of the run: config.toml (complete, to train the same again), splits.csv,
+		Long: `Trains I-JEPA on the training split of DATA: folders of NIfTI files, DICOM series, NRRD
+or MetaImage volumes, or pictures, such files themselves, NPZ and NPY sets, or the word
+phantoms for generated volumes. Everything lies in the folder of the run: config.toml (complete, to train the same again), splits.csv,
 metrics.jsonl, checkpoint.safetensors (exact state), pictures, and at the end
 weights.safetensors. Ctrl-C finishes the step at hand and saves; --resume goes on
 bit for bit as if nothing had happened.
@@ -64,14 +64,15 @@ The target encoder and the predictor are the file's where it has them.`,
 	}
 	flags = trainFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.out, "out", "", "folder of the run (default runs/NAME, after the data)")
+	f.StringVar(&o.out, "out", "", "`folder` of the run (default runs/NAME, after the data)")
+	completeFiles(cmd, "out")
 	f.IntVar(&o.checkpointEvery, "checkpoint-every", 100, "updates between two checkpoints; 0: only at the end or when interrupted")
 	f.IntVar(&o.healthEvery, "health-every", 0, "updates between two looks at the health of held-out features; 0: ten in all, negative: none")
 	f.IntVar(&o.probeEvery, "probe-every", 0, "updates between two probes of labelled data, beside the untrained encoder; 0: none")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out")
 	f.BoolVar(&o.overwrite, "overwrite", false, "remove the run in --out and begin anew")
 	f.BoolVar(&o.pictures, "pictures", true, "draw curves, masks and features at the end")
-	f.StringVar(&o.init, "init", "", "begin from these weights, of a run or of another program")
+	f.StringVar(&o.init, "init", "", "begin from the weights at this `path`, of a run or of another program")
 	o.from.addNetwork(cmd, "init-")
 	o.from.add(cmd, "init-")
 	return cmd
