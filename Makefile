@@ -46,7 +46,7 @@ wasm: setup ## Build build/wasm/wgjepa.wasm, and install Deno (by npm) to run it
 	@scripts/wasm.sh --deno
 
 page: setup ## Build build/www: the page, for any static host (npm installs what it bundles)
-	@scripts/page.sh --small
+	@scripts/page.sh
 
 web: build ## Build the page and serve it on localhost
 	@scripts/page.sh

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Builds build/www: the page, for any static host. It builds build/wasm (with
-# --small as small as it gets, which takes minutes more), installs
+# Builds build/www: the page, for any static host. It builds build/wasm, installs
 # the npm packages of www/package.json (no Node is needed after that), bundles,
 # and prints the size of every file.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 need_go
 cd "$root"
-scripts/wasm.sh "$@"
+scripts/wasm.sh
 # npm ci keeps to the lock file and its digests, and starts anew each time.
 if [ www/package-lock.json -nt www/node_modules/.package-lock.json ]; then
 	command -v npm >/dev/null || {

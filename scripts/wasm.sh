@@ -3,8 +3,6 @@
 # test and measure itself, and Go's half of the runtime; with --edge, command.wasm, the
 # native command for runtimes of JavaScript (wasm/edge.js). Prints the size of
 # wgjepa.wasm, and with --what, what is in it.
-# With --small, Binaryen makes wgjepa.wasm a seventh smaller, which takes minutes
-# and needs npm and Node; without those it says so and goes on.
 # With --deno it also installs the pinned Deno into wasm/node_modules, with --node
 # WebGPU for Node into wasm/node/node_modules; both bring --edge along.
 set -euo pipefail
@@ -12,16 +10,15 @@ set -euo pipefail
 need_go
 cd "$root"
 
-what='' deno='' small='' edge=''
+what='' deno='' edge=''
 for arg in "$@"; do
 	case $arg in
 	--what) what=yes ;;
 	--deno) deno=yes edge=yes ;;
 	--edge) edge=yes ;;
 	--node) edge=yes; (cd wasm/node && npm install --no-save --no-audit --no-fund --loglevel=error) ;;
-	--small) small=yes ;;
 	*)
-		echo "usage: scripts/wasm.sh [--deno] [--edge] [--node] [--small] [--what]" >&2
+		echo "usage: scripts/wasm.sh [--deno] [--edge] [--node] [--what]" >&2
 		exit 2
 		;;
 	esac
@@ -44,29 +41,6 @@ for file in "$out/wgjepa.wasm" "$out/checks.wasm"; do
 done
 [ -z "$edge" ] || GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o "$out/command.wasm" ./native/wgjepa
 cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out/"
-
-# optimise rewrites a file by Binaryen. What came of it is kept for the next time.
-optimise() {
-	local binaryen=wasm/node_modules/.bin/wasm-opt kept
-	kept=$out/small/$(cat "$1" wasm/package.json scripts/wasm.sh | sha256sum | cut -d' ' -f1)
-	if [ ! -f "$kept" ]; then
-		if [ ! -x "$binaryen" ]; then
-			if ! command -v npm >/dev/null || ! install_packages; then
-				return 1
-			fi
-		fi
-		rm -rf "$out/small"
-		mkdir "$out/small"
-		# What Go's code needs; memory below 4096 is never addressed (its nil pointers).
-		"$binaryen" --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
-			--low-memory-unused -Oz "$1" -o "$kept.new" || return 1
-		mv "$kept.new" "$kept"
-	fi
-	cp "$kept" "$1"
-}
-if [ -n "$small" ] && ! optimise "$out/wgjepa.wasm"; then
-	echo "wgjepa.wasm is not optimised: npm and Node are needed for it (Debian: apt-get install npm)" >&2
-fi
 
 raw=$(wc -c <"$out/wgjepa.wasm")
 packed=$(gzip -9 -c "$out/wgjepa.wasm" | wc -c)

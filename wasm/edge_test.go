@@ -476,9 +476,9 @@ func TestWorker(t *testing.T) {
 	t.Logf("%s in %.1f s", strings.TrimSpace(stdout), time.Since(start).Seconds())
 }
 
-// The most MiB that a browser has to compile and to fetch, without Binaryen. The
-// aims are 4 and 1.1; a Go program that prints one line has 2.4 and 0.7 of them.
-const mostRaw, mostPacked = 8.8, 2.15
+// The most MiB that a browser has to compile and to fetch. The aims are 4 and 1.1; a
+// Go program that prints one line has 1.8 and 0.5 of them.
+const mostRaw, mostPacked = 6.5, 1.7
 
 // TestSize: scripts/wasm.sh --what says what takes the space.
 func TestSize(t *testing.T) {
