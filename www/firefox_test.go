@@ -157,5 +157,27 @@ func TestFirefoxGPU(t *testing.T) {
 	b.state("empty")
 	require.True(t, value[bool](b, `document.getElementById("no-adapter").hidden`))
 	b.trains(tiny, "Finished: 40 updates")
+
+	// In a tab that is not seen, too.
+	b.click("try-generated")
+	b.configure(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.click("train")
+	b.state("training")
+	rate := func() float64 {
+		from, start := value[int](b, "wgjepaPage.step()"), time.Now()
+		time.Sleep(8 * time.Second)
+		return float64(value[int](b, "wgjepaPage.step()")-from) / time.Since(start).Seconds()
+	}
+	b.until(trains, "wgjepaPage.step() > 10")
+	seen := rate()
+	privileged[any](b, `void (gBrowser.selectedTab = gBrowser.addTab("about:blank", { triggeringPrincipal: Services.scriptSecurityManager.getSystemPrincipal() }))`)
+	b.until(waits, `document.visibilityState === "hidden"`)
+	hidden := rate()
+	t.Logf("%.1f updates a second in sight, %.1f hidden", seen, hidden)
+	require.Greater(t, hidden, seen/2)
+	privileged[any](b, `void (gBrowser.selectedTab = gBrowser.tabs[0])`)
+	b.until(waits, `document.visibilityState === "visible"`)
+	b.click("stop")
+	b.state("done")
 	require.Empty(t, complaints(b, s.URL))
 }
