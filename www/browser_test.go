@@ -6,6 +6,9 @@
 // They need a Chromium (scripts/setup.sh installs Debian's; CHROMIUM names
 // another) and skip where there is none. Everything computes on SwiftShader, the
 // driver that Chromium brings, so that no GPU is needed.
+//
+// Where Firefox (Debian: firefox-esr) and WebKitGTK (webkit2gtk-driver, xvfb,
+// xauth) are installed, they show the same page, too; without them those tests skip.
 package www
 
 import (
