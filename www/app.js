@@ -108,5 +108,5 @@ start().catch((e) => {
   enter("error");
   page.error = e.message;
   status("The program could not start.");
-  say($("drop-error"), `The program could not start: ${plain(e)} Load the page again; where that does not help, update the browser: it needs WebAssembly and module workers.`);
+  say($("drop-error"), `The program could not start: ${plain(e)}${e.advised ? "" : " Load the page again; where that does not help, update the browser: it needs WebAssembly and module workers."}`);
 });

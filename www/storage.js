@@ -10,36 +10,64 @@ const here = new URL("./", location.href).pathname;
 // Files of a run, as the trainer writes them, and ours.
 const stateFile = "checkpoint.safetensors", weightsFile = "weights.safetensors", pageFile = "page.json";
 
+// A file of the page is asked for as the browser keeps it, then anew, and anew a
+// little later: under load a browser may fail at what it keeps.
+const tries = [{ cache: "default", after: 0 }, { cache: "reload", after: 0 }, { cache: "reload", after: 1000 }];
+
+// loaded resolves to what use makes of a file of the page, a Response.
+async function loaded(file, use, some = tries) {
+  let failure;
+  for (const { cache, after } of some) {
+    try {
+      if (after > 0) await new Promise((resolve) => setTimeout(resolve, after));
+      const response = await fetch(file, { cache });
+      if (!response.ok) throw new Error(`${file}: ${response.status}`);
+      return await use(response, cache);
+    } catch (e) {
+      failure = e;
+    }
+  }
+  throw failure;
+}
+
+// missing says what to do where the browser lost a part of the page for good.
+const missing = (e) => Object.assign(new Error("a part of the page is missing in this browser, and could not be fetched whole. Connect to the network, then load the page again. Runs that were saved are safe", { cause: e }), { advised: true });
+
 // program starts a wasm file, wgjepa.wasm, in a worker and returns at once:
 //
 //	client    its commands (host.js); they wait until the program runs
 //	ready     promise of { opfs, why }: whether runs outlast this tab, else why not;
-//	          it rejects where the program cannot run
+//	          it rejects where the program cannot begin, with advised where its
+//	          message says what to do
 //	put, get, keep, list, remove    files, as in wasm/worker.js; a promise each
 //	runs, saveRun, removeRun        runs that are kept
 //	lose()    destroys the GPU devices, with test only
 //	end()     ends the program
 //
-// onEnded({ code, message }) is called when the program is gone, which no command
-// should bring about; onTrouble({ path, message }) tells what is wrong with a
+// onEnded({ code, message }) is called when the program that ran is gone, which no
+// command should bring about; onTrouble({ path, message }) tells what is wrong with a
 // file that the program could not read.
 export function program({ file = wasm, test = false, onEnded = () => {}, onTrouble = () => {} } = {}) {
-  const thread = new Worker(worker, { type: "module", name: "wgjepa" });
-  const client = new Client((text) => thread.postMessage(text));
+  let thread, sent = []; // messages to it, until it begins
+  const send = (message) => {
+    sent?.push(message);
+    thread.postMessage(message);
+  };
+  const client = new Client(send);
   const waiting = new Map(); // file messages by id
   let last = 0, over = null, started, failed;
   const ready = new Promise((resolve, reject) => { started = resolve; failed = reject; });
   ready.catch(() => {});
 
-  const gone = (code, message) => {
+  const gone = (code, error) => {
     if (over !== null) return;
-    over = message;
+    over = error.message;
     thread.terminate();
-    failed(new Error(message));
-    client.end(message);
-    for (const { reject } of waiting.values()) reject(new Error(message));
+    failed(error);
+    client.end(over);
+    for (const { reject } of waiting.values()) reject(new Error(over));
     waiting.clear();
-    onEnded({ code, message });
+    if (sent === null) onEnded({ code, message: over });
   };
   const answer = ({ id, error, code, ...rest }) => {
     const asked = waiting.get(id);
@@ -47,21 +75,36 @@ export function program({ file = wasm, test = false, onEnded = () => {}, onTroub
     if (error === undefined) asked?.resolve(rest);
     else asked?.reject(Object.assign(new Error(error), { code }));
   };
-  thread.onmessage = ({ data: m }) => {
+  const hear = ({ data: m }) => {
     if (typeof m === "string") client.receive(m);
     else if (m.started) started(m.started);
     else if (m.trouble) onTrouble({ path: m.trouble, message: m.message });
-    else if (m.ended !== undefined) gone(m.ended, m.error);
+    else if (m.ended !== undefined) gone(m.ended, new Error(m.error));
     else answer(m);
+    if (m.started) sent = null;
   };
-  thread.onerror = (e) => gone(-1, e.message || "the worker could not be started");
-  thread.onmessageerror = () => gone(-1, "a message between page and program could not be read");
+  const begin = (again) => {
+    thread = new Worker(worker, { type: "module", name: "wgjepa" });
+    thread.onmessage = hear;
+    thread.onerror = (e) => {
+      if (sent === null || over !== null) return gone(-1, new Error(e.message || "the worker failed"));
+      if (!again) return gone(-1, missing(e));
+      // Its script did not come, or damaged: once it lies whole in the browser, it begins anew.
+      loaded(worker, (response) => response.arrayBuffer(), tries.slice(1)).then(() => {
+        if (over !== null) return;
+        begin(false);
+        for (const message of sent) thread.postMessage(message);
+      }, (e) => gone(-1, missing(e)));
+    };
+    thread.onmessageerror = () => gone(-1, new Error("a message between page and program could not be read"));
+  };
+  begin(true);
 
   // ask sends a message about files and resolves to its answer.
   const ask = (message) => new Promise((resolve, reject) => {
     if (over !== null) return reject(new Error(over));
     waiting.set(++last, { resolve, reject });
-    thread.postMessage({ ...message, id: last });
+    send({ ...message, id: last });
   });
   const put = (path, content) => ask({ put: path, content });
   const get = (path) => ask({ get: path }).then((m) => m.content);
@@ -69,13 +112,11 @@ export function program({ file = wasm, test = false, onEnded = () => {}, onTroub
   const list = (path) => ask({ list: path }).then((m) => m.listed);
   const remove = (path) => ask({ remove: path });
 
-  // Where the browser fails at what it keeps, the file is fetched anew, once.
-  WebAssembly.compileStreaming(fetch(file))
-    .catch(async () => WebAssembly.compile(await (await fetch(file, { cache: "reload" })).arrayBuffer()))
-    .then(
-      (module) => thread.postMessage({ start: module, test }),
-      (e) => gone(-1, `the program could not be loaded: ${e.message}`),
-    );
+  // A host may give it another type than compileStreaming wants.
+  loaded(file, async (response, cache) => (cache === "default" ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()))).then(
+    (module) => send({ start: module, test }),
+    (e) => gone(-1, e instanceof TypeError ? missing(e) : new Error(`the program could not be loaded: ${e.message}`)),
+  );
 
   // runs lists the runs that are kept, the newest first: { name, time, bytes,
   // resumable (it has a state to go on from), finished (it has weights), busy (a
@@ -105,8 +146,8 @@ export function program({ file = wasm, test = false, onEnded = () => {}, onTroub
 
   return {
     client, ready, put, get, keep, list, remove, runs, saveRun, removeRun,
-    lose: () => thread.postMessage({ lose: true }),
-    end: () => gone(0, "the program was ended"),
+    lose: () => send({ lose: true }),
+    end: () => gone(0, new Error("the program was ended")),
   };
 }
 

@@ -21,18 +21,19 @@ function nameOf(url) {
   return name === "" || name === "index.html" ? "./" : name;
 }
 
-async function keep(name, integrity) {
+// fetched is a file of the lists from the network, whole.
+async function fetched(name) {
   const url = new URL(name, scope);
-  const response = await fetch(url, { integrity, cache: "no-cache", credentials: "same-origin" });
+  const response = await fetch(url, { integrity: FILES[name] ?? LAZY[name], cache: "no-cache", credentials: "same-origin" });
   if (!response.ok) throw new Error(`${url.pathname}: ${response.status}`);
-  await (await caches.open(cacheName)).put(url, response.clone());
   return response;
 }
 
 async function install() {
   const cache = await caches.open(cacheName);
-  await Promise.all(Object.entries(FILES).map(async ([name, integrity]) => {
-    if (!(await cache.match(new URL(name, scope)))) await keep(name, integrity);
+  await Promise.all(Object.keys(FILES).map(async (name) => {
+    const url = new URL(name, scope);
+    if (!(await cache.match(url))) await cache.put(url, await fetched(name));
   }));
 }
 
@@ -45,11 +46,18 @@ async function tidy() {
   }
 }
 
-async function answer(name, reload) {
+// answer gives a file as it is kept. Where the browser fails at that, or the page
+// found it damaged (reload), it is fetched, and kept anew if the browser can.
+async function answer(event, name, reload) {
   const url = new URL(name, scope);
-  const own = await (await caches.open(cacheName)).match(url).catch(() => null); // the browser may fail at what it keeps
+  const cache = await caches.open(cacheName).catch(() => null);
+  const own = await cache?.match(url).catch(() => null);
   if (own && !reload) return own;
-  if (name in FILES || name in LAZY) return keep(name, FILES[name] ?? LAZY[name]).catch((e) => own ?? Promise.reject(e));
+  if (name in FILES || name in LAZY) {
+    const response = await fetched(name).catch((e) => own ?? Promise.reject(e));
+    if (cache && response !== own) event.waitUntil(cache.put(url, response.clone()).catch(() => {}));
+    return response;
+  }
   // A page of an older version that is still open: its names are its own.
   return (await caches.match(url)) ?? new Response(`${name} is not a file of this page`, { status: 404 });
 }
@@ -68,7 +76,7 @@ self.addEventListener("fetch", (event) => {
   if (event.request.method === "GET" && name !== "") {
     // Another page of the same host, below this one, is none of our concern.
     if (event.request.mode === "navigate" && !(name in FILES)) return;
-    event.respondWith(answer(name, event.request.cache === "reload" && event.request.mode !== "navigate"));
+    event.respondWith(answer(event, name, event.request.cache === "reload" && event.request.mode !== "navigate"));
     if (event.request.mode === "navigate") event.waitUntil(tidy());
   } else {
     // The page asks nobody else for anything.
