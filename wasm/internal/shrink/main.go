@@ -92,7 +92,7 @@ func shrink(file []byte) ([]byte, error) {
 		return imported + index
 	}
 	push := add(pushType, pushReturn)
-	fill := add([]byte{0x60, 0, 0}, slices.Concat([]byte{1, 2, i32}, fillBuckets(table, buckets), list.fill(), []byte{end}))
+	fill := add([]byte{0x60, 0, 0}, slices.Concat([]byte{1, 5, i32}, fillBuckets(table, buckets), list.fill(), []byte{end}))
 	if err != nil {
 		return nil, err
 	}
@@ -182,18 +182,19 @@ func findBuckets(memory []byte) (at, buckets int) {
 
 // Instructions and types (WebAssembly core specification, §5.4).
 const (
-	i32, i64, void                         = 0x7f, 0x7e, 0x40
-	unreachable, block, loop, If, end      = 0x00, 0x02, 0x03, 0x04, 0x0b
-	branch, branchIf, branchTable          = 0x0c, 0x0d, 0x0e
-	leave, call, drop, choose              = 0x0f, 0x10, 0x1a, 0x1b
-	get, set, tee, globalGet, globalSet    = 0x20, 0x21, 0x22, 0x23, 0x24
-	load, load8, store, store64, lastStore = 0x28, 0x2d, 0x36, 0x37, 0x3e
-	i32const, i64const, lastConst          = 0x41, 0x42, 0x44
-	less, add, subtract, multiply          = 0x49, 0x6a, 0x6b, 0x6c
-	and, shiftLeft, shift                  = 0x71, 0x74, 0x76
-	add64, multiply32, multiply64          = 0x7c, 0x94, 0xa2
-	wrap, extend                           = 0xa7, 0xad
-	bulk                                   = 0xfc // and one more byte
+	i32, i64, void                      = 0x7f, 0x7e, 0x40
+	unreachable, block, loop, If, end   = 0x00, 0x02, 0x03, 0x04, 0x0b
+	branch, branchIf, branchTable       = 0x0c, 0x0d, 0x0e
+	leave, call, drop, choose           = 0x0f, 0x10, 0x1a, 0x1b
+	get, set, tee, globalGet, globalSet = 0x20, 0x21, 0x22, 0x23, 0x24
+	load, load64, load8                 = 0x28, 0x29, 0x2d
+	store, store64, lastStore           = 0x36, 0x37, 0x3e
+	i32const, i64const, lastConst       = 0x41, 0x42, 0x44
+	less, add, subtract, multiply       = 0x49, 0x6a, 0x6b, 0x6c
+	shiftLeft, shift                    = 0x74, 0x76
+	add64, multiply32, multiply64       = 0x7c, 0x94, 0xa2
+	wrap, extend                        = 0xa7, 0xad
+	bulk, memoryCopy                    = 0xfc, 10 // in two bytes
 )
 
 // fillBuckets is a loop that writes i/16 at the beginning of every bucket i.

@@ -40,24 +40,27 @@ func section(t *testing.T, file []byte, id byte) []byte {
 	return nil
 }
 
-// symbols is Go's table of n functions, which lies at a multiple of 8: two
-// programs for lines and files, then one that function 0 uses for its stack map,
-// of eight bytes each.
+// symbols is Go's table of n functions, which lies at a multiple of 8, with programs
+// of eight bytes each: of nothing, of lines, of files, of live arguments, and of
+// stack maps.
 func symbols(n int) []byte {
-	const names, units, files, programs, index = 72, 88, 96, 104, 136
+	const names, units, files, programs, index = 72, 88, 96, 104, 144
+	const size = 88
 	table := []byte(magic)
 	for _, v := range []uint64{uint64(n), 1, 0, names, units, files, programs, index} {
 		table = binary.LittleEndian.AppendUint64(table, v)
 	}
 	table = append(table, "main.main\x00      units   files   "...)
-	table = append(table, "\x00       lines---files---stackmap"...)
+	table = append(table, "\x00       lines---files---live----stackmap"...)
 	records := 8*n + 8
 	for i := range n {
-		table = numbers(table, firstNumber+i, records+i*48)
+		table = numbers(table, firstNumber+i, records+i*size)
 	}
 	table = numbers(table, firstNumber+n, 0)
 	for i := range n {
-		table = numbers(table, firstNumber+i, 0, 0, 0, 0, 16, 8, 1, 7, 7, 0, 24)
+		table = numbers(table, firstNumber+i, 1, 2, 3, 0, 16, 8, 4, 7, 7, 7<<24|1<<8|9)
+		table = numbers(table, 32, 0, 0, 24)
+		table = numbers(table, 5, none, 6, none, none, 7, 8)
 	}
 	return table
 }
@@ -102,69 +105,120 @@ func TestShrinkLeavesTheTableOut(t *testing.T) {
 	require.Contains(t, string(code), string(pushReturn))
 }
 
-// The loop in the text format:
-//
-//	(loop
-//	  (i32.store offset=1012 (i32.mul (local.get 0) (i32.const 20)) (i32.shr_u (local.get 0) (i32.const 4)))
-//	  (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 4801))))
-func TestFillBuckets(t *testing.T) {
-	require.Equal(t, []byte{
-		0x03, 0x40,
-		0x20, 0, 0x41, 20, 0x6c, 0x20, 0, 0x41, 4, 0x76, 0x36, 2, 0xf4, 0x07,
-		0x20, 0, 0x41, 1, 0x6a, 0x22, 0, 0x41, 0xc1, 0x25, 0x49, 0x0d, 0, 0x0b,
-	}, fillBuckets(1012, 4801))
+// runLoop runs a loop as shrink writes it.
+func runLoop(t *testing.T, code, memory []byte) {
+	t.Helper()
+	var locals [5]int
+	var stack []int
+	pop := func() int {
+		v := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		return v
+	}
+	r, top := module.Reader{Rest: code}, module.Reader{}
+	for len(r.Rest) > 0 {
+		require.NoError(t, r.Err)
+		in := r.Instruction()
+		arguments := module.Reader{Rest: in[1:]}
+		switch in[0] {
+		case loop:
+			top = r
+		case end:
+		case branchIf:
+			if pop() != 0 {
+				r = top
+			}
+		case i32const, i64const:
+			stack = append(stack, int(arguments.Signed()))
+		case get:
+			stack = append(stack, locals[in[1]])
+		case set, tee:
+			locals[in[1]] = pop()
+			if in[0] == tee {
+				stack = append(stack, locals[in[1]])
+			}
+		case add, multiply, shift, shiftLeft, less:
+			b, a := pop(), pop()
+			v := map[byte]int{add: a + b, multiply: a * b, shift: a >> (b & 31), shiftLeft: a << (b & 31)}[in[0]]
+			if in[0] == less && a < b {
+				v = 1
+			}
+			stack = append(stack, v)
+		case load, load64, load8:
+			arguments.Number()
+			from := memory[pop()+arguments.Number():]
+			switch in[0] {
+			case load:
+				stack = append(stack, int(binary.LittleEndian.Uint32(from)))
+			case load64:
+				stack = append(stack, int(binary.LittleEndian.Uint64(from)))
+			case load8:
+				stack = append(stack, int(from[0]))
+			}
+		case store, store64:
+			arguments.Number()
+			v := pop()
+			to := memory[pop()+arguments.Number():]
+			if in[0] == store {
+				binary.LittleEndian.PutUint32(to, uint32(v))
+			} else {
+				binary.LittleEndian.PutUint64(to, uint64(v))
+			}
+		case bulk:
+			n, from, to := pop(), pop(), pop()
+			copy(memory[to:to+n], memory[from:from+n])
+		default:
+			t.Fatalf("%#x is not known here", in)
+		}
+	}
+	require.Empty(t, stack)
 }
 
-func TestStripFunctions(t *testing.T) {
-	memory := append(make([]byte, 16), symbols(2)...)
+func TestFillBuckets(t *testing.T) {
+	memory := make([]byte, 1012+4801*bucket)
+	runLoop(t, fillBuckets(1012, 4801), memory)
+	at, buckets := findBuckets(memory)
+	require.Equal(t, [2]int{1012, 4801}, [2]int{at, buckets})
+}
+
+// TestFunctionTable: unpacked, the table is as before but for what only traces need,
+// and for the programs and data that a record says are not there at its end.
+func TestFunctionTable(t *testing.T) {
+	const n = 5
+	memory := append(make([]byte, 16), symbols(n)...)
 	f, err := stripFunctionTable(memory)
 	require.NoError(t, err)
-	require.Equal(t, functionTable{at: 16 + 136, first: 24, n: 2}, f)
+	const packed, filled = packedSize + 4 + 12, recordSize + 4 + 12
+	require.Equal(t, functionTable{at: 16 + 144, first: 48, n: n, packed: 48 + n*(88-packed)}, f)
 	require.Contains(t, string(memory), "main.main\x00")
 	require.Contains(t, string(memory), "stackmap")
-	require.NotContains(t, string(memory), "units")
-	require.NotContains(t, string(memory), "lines")
-	require.NotContains(t, string(memory), "files")
-	want := numbers(nil, 0, 0, 0, 0, firstNumber+2, 0)
-	for range 2 {
-		want = numbers(want, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 24)
+	for _, gone := range []string{"units", "lines", "files", "live"} {
+		require.NotContains(t, string(memory), gone)
 	}
-	require.Equal(t, want, memory[f.at:])
+	unfilled := make([]byte, f.packed)
+	copy(unfilled[8*n:], numbers(nil, firstNumber+n, 0)) // the index's end stays
+	require.Equal(t, unfilled, memory[f.at:][:f.packed])
+
+	runLoop(t, f.fill(), memory)
+	var want []byte
+	for i := range n {
+		want = numbers(want, firstNumber+i, f.first+i*filled)
+	}
+	want = numbers(want, firstNumber+n, 0)
+	for i := range n {
+		want = numbers(want, firstNumber+i, 1, 2, 3, 0, 0, 0, 1, 0, 0, 3<<24|1<<16|1<<8|9, 32, 5, none, 6)
+	}
+	require.Equal(t, want, memory[f.at:][:len(want)])
 
 	// A table of another form is refused, and nothing is read beyond its end.
-	whole := symbols(2)
-	for n := range len(whole) {
-		_, err := stripFunctionTable(whole[:n:n])
-		require.ErrorIs(t, err, errFunctionTable, n)
-		whole = symbols(2)
+	for cut := range len(symbols(n)) {
+		_, err := stripFunctionTable(symbols(n)[:cut:cut])
+		require.ErrorIs(t, err, errFunctionTable, cut)
 	}
-	binary.LittleEndian.PutUint32(whole[136+8+4:], 80)
+	whole := symbols(n)
+	binary.LittleEndian.PutUint32(whole[144+8+4:], 80)
 	_, err = stripFunctionTable(whole)
 	require.ErrorIs(t, err, errFunctionTable)
-}
-
-// The loop in the text format, for a table at 1012:
-//
-//	(local.set 0 (i32.const 0))
-//	(local.set 1 (i32.const 24))
-//	(loop
-//	  (i32.store offset=1012 (i32.shl (local.get 0) (i32.const 3)) (i32.add (local.get 0) (i32.const 4096)))
-//	  (i32.store offset=1016 (i32.shl (local.get 0) (i32.const 3)) (local.get 1))
-//	  (i32.store offset=1012 (local.get 1) (i32.add (local.get 0) (i32.const 4096)))
-//	  (local.set 1 (i32.and (i32.const -8) (i32.add
-//	    (i32.shl (i32.add (i32.load offset=1040 (local.get 1)) (i32.load8_u offset=1055 (local.get 1))) (i32.const 2))
-//	    (i32.add (local.get 1) (i32.const 51)))))
-//	  (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 2))))
-func TestFillFunctions(t *testing.T) {
-	require.Equal(t, []byte{
-		0x41, 0, 0x21, 0, 0x41, 24, 0x21, 1, 0x03, 0x40,
-		0x20, 0, 0x41, 3, 0x74, 0x20, 0, 0x41, 0x80, 0x20, 0x6a, 0x36, 2, 0xf4, 0x07,
-		0x20, 0, 0x41, 3, 0x74, 0x20, 1, 0x36, 2, 0xf8, 0x07,
-		0x20, 1, 0x20, 0, 0x41, 0x80, 0x20, 0x6a, 0x36, 2, 0xf4, 0x07,
-		0x20, 1, 0x28, 2, 0x90, 0x08, 0x20, 1, 0x2d, 0, 0x9f, 0x08, 0x6a, 0x41, 2, 0x74,
-		0x20, 1, 0x41, 51, 0x6a, 0x6a, 0x41, 0x78, 0x71, 0x21, 1,
-		0x20, 0, 0x41, 1, 0x6a, 0x22, 0, 0x41, 2, 0x49, 0x0d, 0, 0x0b,
-	}, functionTable{at: 1012, first: 24, n: 2}.fill())
 }
 
 // A function of two resume points as the compiler writes it, and what becomes of
