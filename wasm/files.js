@@ -538,6 +538,14 @@ export async function originPrivate() {
     throw new Error("it has no origin-private file system");
   }
   const root = await navigator.storage.getDirectory();
+  // Some have it and cannot write to it, which is better known before a training.
+  const trial = `wgjepa-trial-${crypto.randomUUID()}`; // another tab may try, too
+  const handle = await root.getFileHandle(trial, { create: true });
+  try {
+    await (await handle.createSyncAccessHandle()).close();
+  } finally {
+    await root.removeEntry(trial).catch(() => {});
+  }
   return await root.getDirectoryHandle("wgjepa-runs", { create: true });
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -209,4 +210,20 @@ func TestKeptKilled(t *testing.T) {
 	for path := range b.paths() {
 		require.NotRegexp(t, `\.(tmp|part|keep)$`, path)
 	}
+}
+
+// TestKeptNowhere: a browser that has the file system and cannot write to it, as
+// WebKitGTK, keeps runs in memory, and nothing fails in mid-training.
+func TestKeptNowhere(t *testing.T) {
+	worker, err := os.ReadFile(filepath.Join(root(t), "wasm", "worker.js"))
+	require.NoError(t, err)
+	b, _ := harness(t, map[string]http.Handler{"/wasm/worker.js": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Write([]byte(`FileSystemFileHandle.prototype.createSyncAccessHandle = () => Promise.reject(new DOMException("Backend does not support this operation", "NotSupportedError"));`))
+		w.Write(worker)
+	})})
+	require.Empty(t, b.file(`{ put: "/runs/a/page.json", content: new Blob(["one"]) }`).Error)
+	require.Equal(t, "one", b.file(`{ get: "/runs/a/page.json" }`).Text)
+	require.Equal(t, "Blob", eval[string](b, waits, `harness.ask({ get: "/runs/a/page.json" }).then((m) => m.content.constructor.name)`), "it is not in memory") // a File is of the disk
+	require.Zero(t, eval[int](b, waits, `navigator.storage.getDirectory().then(async (d) => { let n = 0; for await (const _ of d.keys()) n++; return n; })`), "something was left")
 }
