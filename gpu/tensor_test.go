@@ -15,6 +15,24 @@ func host(t testing.TB) *Device {
 	return d
 }
 
+// TestClear: a cleared device is as new, its kernels aside.
+func TestClear(t *testing.T) {
+	d := host(t)
+	x := d.Tensor("x", 4)
+	d.none(true)
+	d.scratch("some", 100)
+	d.Clear()
+	require.Zero(t, d.Allocated())
+	require.Panics(t, func() { d.Write(x, []float32{1}) }, "a tensor outlived Clear")
+	y := d.Tensor("y", 4)
+	e := d.Begin()
+	e.Fill(y, 3)
+	require.NoError(t, e.Submit())
+	got := make([]float32, 4)
+	require.NoError(t, d.Read(y, got))
+	require.Equal(t, []float32{3, 3, 3, 3}, got)
+}
+
 func TestTensorShape(t *testing.T) {
 	d := host(t)
 	x := d.Tensor("x", 2, 3, 4)

@@ -17,6 +17,9 @@ func TestEstimateMemory(t *testing.T) {
 	c.RegularizeTokens.SIGReg, c.RegularizePooled.Variance = 0.1, 0.1
 	m, err := EstimateMemory(d.Info(), c)
 	require.NoError(t, err)
+	prepared, err := Prepare(d, c)
+	require.NoError(t, err)
+	require.Equal(t, m, prepared)
 	before := d.Allocated()
 	tr, err := New(d, c, 4)
 	require.NoError(t, err)
