@@ -301,6 +301,9 @@ func reading(conf *config.Config, size []int) string {
 	if slices.Equal(o.Size, size) {
 		o.Size = nil
 	}
+	if o.Dim == len(size) {
+		o.Dim = 0
+	}
 	return fmt.Sprintf("%q %v %v %v", conf.Data.Paths, conf.Data.Phantoms, o, split)
 }
 
