@@ -17,7 +17,9 @@
 // Intensities themselves are a third set of features beside the two encoders': the
 // mean of each part of a sample, and the voxels of a patch. With probe.folds the
 // classes and numbers are cross-validated, no subject being in two folds, and with
-// probe.curve classes are asked of ever fewer labels.
+// probe.curve classes are asked of ever fewer labels. A penalty is chosen on validation
+// samples, or where none can judge on training samples that are held out, no subject
+// being on both sides.
 package evaluate
 
 import (
@@ -483,7 +485,11 @@ func (e *evaluation) choose(task string, training, validation probe.Set) (*probe
 		delete(seen, y)
 	}
 	if missing := len(seen); len(validation.Y) > 0 && missing > 0 {
-		e.note(fmt.Sprintf("%s: %d classes of the training samples are not among the validation samples: C was chosen on training samples held out", task, missing))
+		what := "one class of the training samples is"
+		if missing > 1 {
+			what = fmt.Sprintf("%d classes of the training samples are", missing)
+		}
+		e.note(fmt.Sprintf("%s: %s not among the validation samples, so the penalty (C) was chosen on training samples held out", task, what))
 		validation = probe.Set{}
 	}
 	choice, err := probe.Select(training, validation, e.o.Cs, e.seed)
