@@ -24,38 +24,37 @@ const (
 // PerWord is the number of elements of a word.
 func (p Packing) PerWord() int { return [4]int{4, 2, 2, 1}[p] }
 
-// Sample says where a sample lies among packed ones and how it is brought to
-// the size of a batch's. Axes are the source's; an image has a first axis of 1.
+// Sample says where a sample lies among packed ones and where it comes to in a
+// batch, whose axes it has: an image a first one of 1.
 type Sample struct {
 	Packing Packing
 	First   int    // element that it begins with
-	From    [3]int // its size
-	Size    [3]int // outputs along each axis
-	Stride  [3]int // elements between neighbours along them in the output
+	Voxels  int    // elements of a channel
+	Size    [3]int // of what is made of it
 	Row     int    // row of rescales that its first channel has
 	Table   int    // element of weights that its tables begin with
 	Out     int    // element of the batch that it begins with
 }
 
 // CropResize writes a sample of source (words) to its place in dst, the values of
-// channel c rescaled by row s.Row+c of rescales (rows, 4): see Rescale. For outputs
-// t = 0, 1, … of the three axes one after the other, from s.Table on, weights[t] is
-// the share of the source index neighbours[2t+1], the rest that of
-// neighbours[2t].
+// channel c rescaled by row s.Row+c of rescales (rows, 4): see Rescale. For the
+// voxels t = 0, 1, … along the three axes of the output one after the other, from
+// s.Table on, weights[t] is the share of the place neighbours[2t+1], the rest that
+// of neighbours[2t]; the element of the source within its channel is the sum of
+// the places of the three axes.
 func (e *Encoder) CropResize(dst, source, rescales, neighbours, weights Tensor, s Sample, channels int) {
-	from, to := s.From[0]*s.From[1]*s.From[2], s.Size[0]*s.Size[1]*s.Size[2]
+	to := s.Size[0] * s.Size[1] * s.Size[2]
 	tables := s.Table + s.Size[0] + s.Size[1] + s.Size[2]
-	if s.First+channels*from > source.Len()*s.Packing.PerWord() || s.Out+channels*to > dst.Len() || 4*(s.Row+channels) > rescales.Len() || tables > weights.Len() || 2*tables > neighbours.Len() {
+	if s.First+channels*s.Voxels > source.Len()*s.Packing.PerWord() || s.Out+channels*to > dst.Len() || 4*(s.Row+channels) > rescales.Len() || tables > weights.Len() || 2*tables > neighbours.Len() {
 		panic(shapes("CropResize", "dst", dst, "source", source, "rescales", rescales, "neighbours", neighbours, "weights", weights, "sample", fmt.Sprintf("%+v", s)))
 	}
-	if s.First+channels*from > math.MaxUint32 {
+	if s.First+channels*s.Voxels > math.MaxUint32 {
 		panic("gpu: CropResize: more than 2³² elements")
 	}
 	u := func(v int) uint32 { return uint32(v) }
-	launch(e, cropResize, e.groups1(ceil(channels*to, 64)), ref.CropResizeParams{
-		Kind: u(int(s.Packing)), First: u(s.First), From1: u(s.From[1]), From2: u(s.From[2]), FromVoxels: u(from),
-		Size0: u(s.Size[0]), Size1: u(s.Size[1]), Size2: u(s.Size[2]), Stride0: u(s.Stride[0]), Stride1: u(s.Stride[1]), Stride2: u(s.Stride[2]),
-		Voxels: u(to), Channels: u(channels), Table: u(s.Table), Row: u(s.Row), Out: u(s.Out),
+	launch(e, cropResize, [3]int{ceil(s.Size[2], 16), ceil(s.Size[1], 4), s.Size[0]}, ref.CropResizeParams{
+		Kind: u(int(s.Packing)), First: u(s.First), Voxels: u(s.Voxels), Channels: u(channels),
+		Size0: u(s.Size[0]), Size1: u(s.Size[1]), Size2: u(s.Size[2]), Table: u(s.Table), Row: u(s.Row), Out: u(s.Out),
 	}, source, rescales, neighbours, weights, dst)
 }
 
@@ -80,7 +79,7 @@ func resident() Op {
 			neighbours, weights, rescales := d.Indices("neighbours", 2*3*64), d.Tensor("weights", 3*64), d.Tensor("rescales", 1, 4)
 			return func(e *Encoder) {
 				for b := range 16 {
-					e.CropResize(x, source, rescales, neighbours, weights, Sample{From: size, Size: size, Stride: [3]int{1 << 12, 1 << 6, 1}, Out: b << 18}, 1)
+					e.CropResize(x, source, rescales, neighbours, weights, Sample{Voxels: 1 << 18, Size: size, Out: b << 18}, 1)
 				}
 			}
 		}}},
@@ -117,11 +116,13 @@ func (t *Trial) cropResize(packing Packing, from, to [3]int, channels int) {
 		}
 		return largest / 4
 	}, 1+channels, 4)
+	// The output's axes are the source's axes 2, 0, 1.
 	var low, high []uint32
-	for a := range 3 {
+	for a, of := range [3]int{2, 0, 1} {
+		stride := [3]int{from[1] * from[2], from[2], 1}[of]
 		for range to[a] {
-			l := t.values.IntN(from[a])
-			low, high = append(low, uint32(l)), append(high, uint32(min(l+1, from[a]-1)))
+			l := t.values.IntN(from[of])
+			low, high = append(low, uint32(l*stride)), append(high, uint32(min(l+1, from[of]-1)*stride))
 		}
 	}
 	const table = 3
@@ -137,8 +138,7 @@ func (t *Trial) cropResize(packing Packing, from, to [3]int, channels int) {
 	}, 2*(table+len(low)))
 	weights := t.InFunc("weights", func(int) float64 { return t.values.Float64() }, table+len(low))
 	dst := t.InFunc("dst", func(i int) float64 { return float64(i) }, 2*m)
-	// The output's axes are the source's axes 2, 0, 1.
-	s := Sample{Packing: packing, First: n, From: from, Size: to, Stride: [3]int{to[1], 1, to[0] * to[1]}, Row: 1, Table: table, Out: m}
+	s := Sample{Packing: packing, First: n, Voxels: from[0] * from[1] * from[2], Size: to, Row: 1, Table: table, Out: m}
 	t.E.CropResize(dst, source, rescales, neighbours, weights, s, channels)
 	t.Within(dst, func(i int) float64 {
 		if i < m {

@@ -19,17 +19,19 @@ var (
 	})
 )
 
-// Blur writes src (samples, …) to dst of the same shape, every line along an axis
-// of the given length, whose neighbours lie stride elements apart, convolved with
-// weights[b, |k|], k from −radii[b] to radii[b], for sample b, the line mirrored at
-// its ends as scipy.ndimage does.
-func (e *Encoder) Blur(dst, src, radii, weights Tensor, length, stride int) {
-	samples := src.Dim(0)
-	if dst.Len() != src.Len() || radii.Len() < samples || weights.Rows() < samples || length < 1 || stride < 1 || src.Len()%(samples*length*stride) != 0 {
-		panic(shapes("Blur", "dst", dst, "src", src, "radii", radii, "weights", weights, "axis", fmt.Sprintf("%d of stride %d", length, stride)))
+// Blur writes src (samples, channels·size) to dst of the same shape, every line
+// along an axis of the size convolved with weights[b, |k|], k from −radii[b] to
+// radii[b], for sample b, the line mirrored at its ends as scipy.ndimage does.
+func (e *Encoder) Blur(dst, src, radii, weights Tensor, size [3]int, axis int) {
+	samples, plane := src.Dim(0), size[1]*size[2]
+	if dst.Len() != src.Len() || radii.Len() < samples || weights.Rows() < samples || src.Len()%max(1, samples*size[0]*plane) != 0 || axis < 0 || axis > 2 {
+		panic(shapes("Blur", "dst", dst, "src", src, "radii", radii, "weights", weights, "size", fmt.Sprint(size), "axis", fmt.Sprint(axis)))
 	}
-	launch(e, blur, e.groups1(ceil(src.Len(), 64)), ref.BlurParams{
-		N: uint32(src.Len()), Sample: uint32(src.Len() / samples), Length: uint32(length), Stride: uint32(stride), Most: uint32(weights.Cols()),
+	planes := src.Len() / plane
+	u := func(v int) uint32 { return uint32(v) }
+	launch(e, blur, [3]int{ceil(size[2], 16), ceil(size[1], 4), min(planes, 1<<12)}, ref.BlurParams{
+		Planes: u(planes), Sample: u(planes / samples), Size1: u(size[1]), Size2: u(size[2]),
+		Axis: u(axis), Length: u(size[axis]), Stride: u([3]int{plane, size[2], 1}[axis]), Most: u(weights.Cols()),
 	}, src, radii, weights, dst)
 }
 
@@ -72,18 +74,14 @@ func residentAugment() Op {
 		Name: "augmentation of resident data",
 		Cases: []Case{
 			{"blur", func(t *Trial) {
-				for _, s := range [][4]int{{1, 1, 1, 1}, {3, 1, 7, 5}, {3, 6, 5, 7}, {2, 2, 9, 16}} { // samples, axes
+				for _, s := range [][4]int{{1, 1, 1, 1}, {3, 1, 7, 5}, {3, 6, 5, 7}, {2, 2, 9, 16}, {3, 4099, 1, 1}} { // samples, axes
 					for axis := range 3 {
-						stride := 1
-						for _, n := range s[axis+2:] {
-							stride *= n
-						}
 						src := t.In("src", s[0], 2*s[1]*s[2]*s[3])
 						const most = 41
 						radii := t.Indices("radii", func(i int) uint32 { return []uint32{3, 0, most - 1}[i%3] }, s[0])
 						weights := t.InFunc("weights", func(i int) float64 { return 1 / float64(1+i%most) }, s[0], most)
 						dst := t.Out("dst", src.Dims()...)
-						t.E.Blur(dst, src, radii, weights, s[1+axis], stride)
+						t.E.Blur(dst, src, radii, weights, [3]int(s[1:]), axis)
 						t.Within(dst, func(int) float64 { return 2 * most * Epsilon * 10 * 5 }) // Σ |w| < 10, |x| < 5
 					}
 				}
@@ -124,9 +122,10 @@ func residentAugment() Op {
 				}
 				d.WriteIndices(radii, r)
 				return func(e *Encoder) {
-					e.Blur(y, x, radii, weights, 64, 1<<12)
-					e.Blur(x, y, radii, weights, 64, 1<<6)
-					e.Blur(y, x, radii, weights, 64, 1)
+					size := [3]int{64, 64, 64}
+					e.Blur(y, x, radii, weights, size, 0)
+					e.Blur(x, y, radii, weights, size, 1)
+					e.Blur(y, x, radii, weights, size, 2)
 				}
 			}},
 			{Shape: []int{16, 64, 64, 64}, Bytes: 4 * 2 * 16 << 18, Record: func(d *Device) func(*Encoder) {

@@ -28,7 +28,7 @@ var (
 // one of a row's values. With a mean alone, r₂, the others stay what they were.
 func (e *Encoder) Rescale(x, rescales Tensor) {
 	e.checkRows("Rescale", rescales, x)
-	launch(e, rescale, e.groups1(ceil(x.Len(), 64)), ref.RescaleParams{N: uint32(x.Len()), Cols: uint32(x.Cols())}, rescales, x)
+	launch(e, rescale, [3]int{min(ceil(x.Cols(), 64), 1<<12), x.Rows(), 1}, ref.RescaleParams{Rows: uint32(x.Rows()), Cols: uint32(x.Cols())}, rescales, x)
 }
 
 func (e *Encoder) checkRows(what string, rescales, x Tensor) {
@@ -181,10 +181,12 @@ func residentRows() Op {
 				}
 			}},
 			{"rescale", func(t *Trial) {
-				x := t.In("x", 3, 1001)
-				rescales := t.InFunc("rescales", func(i int) float64 { return []float64{-0.5, 1, 0.25, 3}[i%4] * float64(1+i/4) }, 3, 4)
-				t.E.Rescale(x, rescales)
-				t.Within(x, func(int) float64 { return 8 * Epsilon })
+				for _, s := range [][2]int{{3, 1001}, {2, 64<<12 + 70}} {
+					x := t.In("x", s[0], s[1])
+					rescales := t.InFunc("rescales", func(i int) float64 { return []float64{-0.5, 1, 0.25, 3}[i%4] * float64(1+i/4) }, s[0], 4)
+					t.E.Rescale(x, rescales)
+					t.Within(x, func(int) float64 { return 8 * Epsilon })
+				}
 			}},
 		},
 		Bench: []Bench{

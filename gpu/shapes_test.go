@@ -43,15 +43,15 @@ func TestShapeMismatchPanics(t *testing.T) {
 		"one sample has no variance": {func() { e.VarianceCovariance(f(2), f(1, 3), f(1, 3), 1, 1) },
 			"gpu: VarianceCovariance: loss is [2], dz is [1 3], z is [1 3]"},
 		"resident samples": {func() {
-			e.CropResize(f(1, 8), u(1), f(1, 4), u(12), f(6), Sample{From: [3]int{2, 2, 2}, Size: [3]int{2, 2, 2}, Stride: [3]int{4, 2, 1}}, 1)
+			e.CropResize(f(1, 8), u(1), f(1, 4), u(12), f(6), Sample{Voxels: 8, Size: [3]int{2, 2, 2}}, 1)
 		},
-			"gpu: CropResize: dst is [1 8], source is [1], rescales is [1 4], neighbours is [12], weights is [6], sample is {Packing:0 First:0 From:[2 2 2] Size:[2 2 2] Stride:[4 2 1] Row:0 Table:0 Out:0}"},
+			"gpu: CropResize: dst is [1 8], source is [1], rescales is [1 4], neighbours is [12], weights is [6], sample is {Packing:0 First:0 Voxels:8 Size:[2 2 2] Row:0 Table:0 Out:0}"},
 		"rows": {func() { e.RowMoments(f(2, 4), f(3, 5), 0) },
 			"gpu: RowMoments: rescales is [2 4], x is [3 5]"},
 		"percentiles": {func() { e.RowPercentiles(f(3, 4), f(3, 5), [2]float64{1, 101}) },
 			"gpu: RowPercentiles: percentiles [1 101] must rise within 0 to 100"},
-		"blur": {func() { e.Blur(f(2, 6), f(2, 6), u(2), f(1, 3), 3, 2) },
-			"gpu: Blur: dst is [2 6], src is [2 6], radii is [2], weights is [1 3], axis is 3 of stride 2"},
+		"blur": {func() { e.Blur(f(2, 6), f(2, 6), u(2), f(1, 3), [3]int{1, 3, 2}, 1) },
+			"gpu: Blur: dst is [2 6], src is [2 6], radii is [2], weights is [1 3], size is [1 3 2], axis is 1"},
 		"noise": {func() { e.Noise(f(2, 1, 6), f(2, 4), f(2), u(1, 2)) },
 			"gpu: Noise: x is [2 1 6], rescales is [2 4], amplitudes is [2], keys is [1 2]"},
 		"erased box": {func() { e.Erase(f(1, 1, 6), f(1, 4), 0, [3]int{1, 2, 3}, [3]int{0, 1, 0}, [3]int{1, 2, 1}) },

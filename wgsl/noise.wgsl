@@ -74,9 +74,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let z0 = box_muller(w.x, w.y);
   let z1 = box_muller(w.z, w.w);
   var z = vec4<f32>(z0.x, z0.y, z1.x, z1.y);
+  var at = 4u * counter;
+  var row = at / p.voxels; // the channel
   let first = sample * p.sample;
+  let channels = p.sample / p.voxels;
   for (var k = 0u; k < min(4u, p.sample - 4u * counter); k++) {
-    let at = first + 4u * counter + k;
-    x[at] += amplitude * rescales[at / p.voxels].w * z[k];
+    if (at == (row + 1u) * p.voxels) { row++; }
+    x[first + at] += amplitude * rescales[sample * channels + row].w * z[k];
+    at++;
   }
 }

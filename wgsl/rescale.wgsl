@@ -1,9 +1,9 @@
 // rescale: x (rows, cols) = (min(max(x, r₀), r₁) − r₂)/r₃ in place, r the row's of
 // rescales (rows, 4).
-// One invocation an element.
+// Workgroups of one row share its elements in turns of 64 each.
 // Twin: internal/ref/rows.go
 struct Params {
-  n: u32,
+  rows: u32,
   cols: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -12,8 +12,9 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i >= p.n) { return; }
-  let r = rescales[i / p.cols];
-  x[i] = (clamp(x[i], r.x, r.y) - r.z) / r.w;
+  let r = rescales[id.y];
+  let first = id.y * p.cols;
+  for (var j = id.x; j < p.cols; j += 64u * groups.x) {
+    x[first + j] = (clamp(x[first + j], r.x, r.y) - r.z) / r.w;
+  }
 }

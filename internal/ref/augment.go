@@ -6,7 +6,7 @@ import (
 )
 
 // BlurParams mirrors blur.wgsl.
-type BlurParams struct{ N, Sample, Length, Stride, Most uint32 }
+type BlurParams struct{ Planes, Sample, Size1, Size2, Axis, Length, Stride, Most uint32 }
 
 // Blur convolves each line of src along an axis with the symmetric weights of its
 // sample, the line mirrored at its ends, into dst.
@@ -16,9 +16,10 @@ func Blur(p BlurParams, src []float64, radii []uint32, weights, dst []float64) {
 		i = ((i % (2 * length)) + 2*length) % (2 * length)
 		return min(i, 2*length-1-i)
 	}
-	Parallel(int(p.N), func(lo, hi int) {
+	plane := int(p.Size1 * p.Size2)
+	Parallel(int(p.Planes)*plane, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			sample, at := i/int(p.Sample), i/stride%length
+			sample, at := i/plane/int(p.Sample), i/stride%length
 			radius := int(radii[sample])
 			sum := 0.0
 			for k := -radius; k <= radius; k++ {

@@ -4,17 +4,16 @@ import "math"
 
 // CropResizeParams mirrors crop_resize.wgsl.
 type CropResizeParams struct {
-	Kind                                           uint32 // 0 uint8, 1 int16, 2 float16, 3 float32
-	First, From1, From2, FromVoxels                uint32
-	Size0, Size1, Size2, Stride0, Stride1, Stride2 uint32
-	Voxels, Channels, Table, Row, Out              uint32
+	Kind                    uint32 // 0 uint8, 1 int16, 2 float16, 3 float32
+	First, Voxels, Channels uint32
+	Size0, Size1, Size2     uint32
+	Table, Row, Out         uint32
 }
 
 // CropResize writes one sample out of packed ones to dst, rescaled, cropped,
 // resized, flipped and turned as the tables say: see crop_resize.wgsl.
 func CropResize(p CropResizeParams, source []uint32, rescales []float64, neighbours []uint32, weights, dst []float64) {
-	stored := func(at int) float64 {
-		i := uint32(at) + p.First
+	stored := func(i uint32) float64 {
 		switch p.Kind {
 		case 0:
 			return float64(uint8(source[i>>2] >> (8 * (i & 3))))
@@ -26,24 +25,23 @@ func CropResize(p CropResizeParams, source []uint32, rescales []float64, neighbo
 		return float64(math.Float32frombits(source[i]))
 	}
 	between := func(a, b, w float64) float64 { return a + w*(b-a) }
-	n := int(p.Channels * p.Voxels)
-	Parallel(n, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			voxel := uint32(i) % p.Voxels
-			channel := i / int(p.Voxels)
-			base := channel * int(p.FromVoxels)
+	voxels := p.Size0 * p.Size1 * p.Size2
+	Parallel(int(p.Channels*voxels), func(lo, hi int) {
+		for i := uint32(lo); i < uint32(hi); i++ {
+			channel, voxel := i/voxels, i%voxels
 			t := [3]uint32{
-				p.Table + voxel/p.Stride0%p.Size0,
-				p.Table + p.Size0 + voxel/p.Stride1%p.Size1,
-				p.Table + p.Size0 + p.Size1 + voxel/p.Stride2%p.Size2,
+				p.Table + voxel/(p.Size1*p.Size2),
+				p.Table + p.Size0 + voxel/p.Size2%p.Size1,
+				p.Table + p.Size0 + p.Size1 + voxel%p.Size2,
 			}
 			at := func(x, y, z uint32) float64 {
-				return rescale(rescales, int(p.Row)+channel, stored(base+int(neighbours[2*t[0]+x]*p.From1*p.From2+neighbours[2*t[1]+y]*p.From2+neighbours[2*t[2]+z])))
+				element := p.First + channel*p.Voxels + neighbours[2*t[0]+x] + neighbours[2*t[1]+y] + neighbours[2*t[2]+z]
+				return rescale(rescales, int(p.Row+channel), stored(element))
 			}
 			along := func(z uint32) float64 {
 				return between(between(at(0, 0, z), at(0, 1, z), weights[t[1]]), between(at(1, 0, z), at(1, 1, z), weights[t[1]]), weights[t[0]])
 			}
-			dst[int(p.Out)+i] = between(along(0), along(1), weights[t[2]])
+			dst[p.Out+i] = between(along(0), along(1), weights[t[2]])
 		}
 	})
 }

@@ -92,11 +92,11 @@ func RowPercentiles(p RowPercentilesParams, x, rescales []float64) {
 }
 
 // RescaleParams mirrors rescale.wgsl.
-type RescaleParams struct{ N, Cols uint32 }
+type RescaleParams struct{ Rows, Cols uint32 }
 
 // Rescale rescales each row of x (rows, cols) in place.
 func Rescale(p RescaleParams, rescales, x []float64) {
-	Parallel(int(p.N), func(lo, hi int) {
+	Parallel(int(p.Rows*p.Cols), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			x[i] = rescale(rescales, i/int(p.Cols), x[i])
 		}

@@ -246,3 +246,46 @@ func foreground(v []float32, rounding float64, r transform.Rescale) float64 {
 	z := (mean - r.Shift) / r.Divisor
 	return 2 * float64(near) * (1 + z*z) / float64(max(above, 1))
 }
+
+// BenchmarkBatch prepares batches of 16 with every augmentation, on the processor by the
+// loader's goroutines and on the device.
+func BenchmarkBatch(b *testing.B) {
+	const batch = 16
+	d, err := gpu.Open("")
+	if err != nil {
+		b.Skip("no adapter: ", err)
+	}
+	defer d.Close()
+	for _, side := range []int{32, 64} {
+		for _, normalize := range []data.Normalization{data.NormalizeZ, data.NormalizeForeground, data.NormalizeRobust} {
+			a := augmentations(3)["everything"]
+			ds, _, err := data.Phantoms(phantom.Config{Size: side, Noise: 0.35}, 2*batch, 1, data.Options{Normalize: normalize, Split: &data.SplitPlan{}})
+			require.NoError(b, err)
+			ids := ds.Split("train")
+			loader, err := data.NewLoader(ds, data.LoaderOptions{Batch: batch, Indices: ids, Augment: a})
+			require.NoError(b, err)
+			defer loader.Close()
+			x := make([]float32, loader.Len())
+			require.NoError(b, loader.Batch(0, x)) // reads the samples
+			require.NoError(b, loader.Batch(1, x))
+			b.Run(fmt.Sprintf("%d/%s/loader", side, normalize), func(b *testing.B) {
+				for step := 0; b.Loop(); step++ {
+					require.NoError(b, loader.Batch(step, x))
+				}
+			})
+			s, err := New(d, ds, loader, ids, a, 0, batch, 1<<30)
+			require.NoError(b, err)
+			defer s.release()
+			t := d.Tensor("x", batch, len(x)/batch)
+			defer d.Release(t)
+			b.Run(fmt.Sprintf("%d/%s/device", side, normalize), func(b *testing.B) {
+				for step := 0; b.Loop(); step++ {
+					e := d.Begin()
+					require.NoError(b, s.Record(e, step, t))
+					require.NoError(b, e.Submit())
+					require.NoError(b, d.Wait())
+				}
+			})
+		}
+	}
+}

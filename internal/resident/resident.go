@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"wgjepa/data"
 	"wgjepa/data/transform"
@@ -283,18 +284,18 @@ func (s *Source) place(b, id int, g transform.Geometry) {
 	voxels, sides := n[0]*n[1]*n[2], n[0]+n[1]+n[2]
 	stride := [3]int{n[1] * n[2], n[2], 1}
 	at := s.at[id]
+	s.crops[b] = gpu.Sample{Packing: at.packing, First: at.first, Voxels: voxels, Size: n, Row: b * s.channels, Table: b * sides, Out: b * s.channels * voxels}
 	g.Tables(&s.tables, s.size)
 	t := &s.tables
-	crop := gpu.Sample{Packing: at.packing, First: at.first, From: n, Row: b * s.channels, Table: b * sides, Out: b * s.channels * voxels}
 	k := b * sides
-	for a := range 3 {
-		crop.Size[a], crop.Stride[a] = n[a], stride[t.Axis[a]]
-		for i := range n[a] {
-			s.neighboursAt[2*k], s.neighboursAt[2*k+1], s.weightsAt[k] = uint32(t.Low[a][i]), uint32(t.High[a][i]), t.Weight[a][i]
+	for axis := range 3 {
+		a := slices.Index(t.Axis[:], axis) // the source's
+		for i := range n[axis] {
+			s.neighboursAt[2*k], s.neighboursAt[2*k+1] = uint32(t.Low[a][i]*stride[a]), uint32(t.High[a][i]*stride[a])
+			s.weightsAt[k] = t.Weight[a][i]
 			k++
 		}
 	}
-	s.crops[b] = crop
 	for c, r := range at.rescales {
 		row := s.rescalesAt[4*(b*s.channels+c):]
 		for i, v := range [4]float64{r.Low, r.High, r.Shift, r.Divisor} {
@@ -331,10 +332,8 @@ func (s *Source) change(e *gpu.Encoder, x gpu.Tensor, has drawn) {
 		if len(s.size)%2 == 1 {
 			from, to = to, from
 		}
-		stride := voxels
-		for _, length := range s.size {
-			stride /= length
-			e.Blur(to, from, s.radii, s.gaussians, length, stride)
+		for axis := 3 - len(s.size); axis < 3; axis++ {
+			e.Blur(to, from, s.radii, s.gaussians, n, axis)
 			from, to = to, from
 		}
 	}
