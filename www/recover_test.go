@@ -142,7 +142,7 @@ func TestRecover(t *testing.T) {
 		require.Equal(t, "empty", b.visit(), name)
 		require.True(t, eval[bool](b, waits, "globalThis.failedOnce === true"), name)
 		b.do(waits, func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-			return chromedp.Void{}, target.Call(ctx, cdpage.CommandRemoveScriptToEvaluateOnNewDocument, cdpage.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: id.Identifier}, nil)
+			return chromedp.Void{}, target.Call(ctx, cdpage.CommandRemoveScriptToEvaluateOnNewDocument, cdpage.RemoveScriptToEvaluateOnNewDocumentParams(id), nil)
 		})
 	}
 
