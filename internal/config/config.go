@@ -236,7 +236,7 @@ func (c *Config) Complete(channels int, size []int) error {
 	if err := c.Validate(); err != nil {
 		return c.suggestSize(err)
 	}
-	return c.validateOwn()
+	return c.ValidateOwn()
 }
 
 // choosePatch is the largest patch size that leaves six patches or more along
@@ -318,8 +318,8 @@ func nearMultiple(size []int, p int) []int {
 
 func intsText(v []int) string { return strings.ReplaceAll(fmt.Sprint(v), " ", ", ") }
 
-// validateOwn checks the tables that are not jepa's.
-func (c *Config) validateOwn() error {
+// ValidateOwn checks the tables that are not jepa's.
+func (c *Config) ValidateOwn() error {
 	bad := func(format string, args ...any) error { return fmt.Errorf("config: "+format, args...) }
 	d, p := &c.Data, &c.Probe
 	if err := c.Options().Validate(); err != nil {

@@ -95,9 +95,6 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 		return err
 	}
 	defer s.close()
-	if err := s.conf.Finetune.Validate(); err != nil {
-		return err
-	}
 	unlock, err := folder.open()
 	if err != nil {
 		return err

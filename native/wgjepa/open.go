@@ -39,6 +39,10 @@ func (c *console) openRunOn(flags *configFlags, run string, paths []string, r re
 		return nil, err
 	}
 	s := &session{conf: conf, file: file}
+	if err := conf.ValidateOwn(); err != nil {
+		s.close()
+		return nil, err
+	}
 	if err := s.open(c, flags, run, paths, r); err != nil {
 		s.close()
 		return nil, err
@@ -60,6 +64,9 @@ func (c *console) openEncoderOn(flags *configFlags, path string, paths []string,
 	s := &session{conf: conf}
 	if err = s.open(c, flags, path, paths, r); err == nil {
 		s.weights, err = fitToData(c, w, &s.conf, s.ds, from)
+	}
+	if err == nil {
+		err = s.conf.ValidateOwn()
 	}
 	if err != nil {
 		s.close()
@@ -170,12 +177,6 @@ func openWeights(c *console, flags *configFlags, path string, from *weightsFlags
 		conf = own
 	} else if conf, err = flags.parse(nil); err != nil {
 		return nil, conf, err
-	}
-	switch p := &conf.Probe; {
-	case p.Encoder != "context" && p.Encoder != "target":
-		return nil, conf, usagef("probe.encoder is %q: it must be context or target", p.Encoder)
-	case p.Pooling != "mean" && p.Pooling != "mean+std":
-		return nil, conf, usagef("probe.pooling is %q: it must be mean or mean+std", p.Pooling)
 	}
 	from.network = conf.Probe.Encoder
 	w, err := from.load(c, path)

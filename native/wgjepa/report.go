@@ -57,6 +57,9 @@ names of files: think before you pass it on.`,
 			if _, err := os.Stat(out); err == nil && !overwrite {
 				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
 			}
+			if _, err := os.Stat(args[0]); err != nil {
+				return err
+			}
 			if err := writable(out); err != nil {
 				return err
 			}
