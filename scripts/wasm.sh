@@ -50,6 +50,7 @@ awk -v raw="$raw" -v packed="$packed" 'BEGIN {
 
 if [ -n "$what" ]; then
 	build -o "$out/named.wasm"
+	go run ./wasm/internal/shrink "$out/named.wasm"
 	go run ./wasm/internal/sizes "$out/named.wasm"
 	rm "$out/named.wasm"
 fi

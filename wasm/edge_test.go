@@ -477,7 +477,7 @@ func TestWorker(t *testing.T) {
 }
 
 // The most MiB that a browser has to compile and to fetch. The aims are 4 and 1.1; a
-// Go program that prints one line has 1.8 and 0.5 of them.
+// Go program that prints one line has 1.7 and 0.5 of them.
 const mostRaw, mostPacked = 6.2, 1.68
 
 // TestSize: scripts/wasm.sh --what says what takes the space.

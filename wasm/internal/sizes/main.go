@@ -56,7 +56,7 @@ func sizes(path string) error {
 				bodies = append(bodies, n)
 			}
 		case module.Data:
-			fmt.Printf("%6d KiB  data: types, strings, shaders, tables of lines\n", len(s.Content)>>10)
+			fmt.Printf("%6d KiB  data: types, strings, shaders, table of functions\n", len(s.Content)>>10)
 		case module.Custom:
 			if name := string(r.Bytes(r.Number())); name == "name" {
 				readNames(&r, names)
