@@ -3,13 +3,22 @@ package gpu
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"wgjepa/internal/ref"
+	"wgjepa/wgsl"
 )
 
-var cropResize = register("crop_resize", "crop_resize.wgsl", nil, "source rescales neighbours weights dst", func(p ref.CropResizeParams, b []ref.Buffer) {
-	ref.CropResize(p, b[0].U, b[1].F, b[2].U, b[3].F, b[4].F)
-})
+// cropResize is a kernel for each packing.
+var cropResize = [4]*kernel{cropResizeOf("UINT8"), cropResizeOf("INT16"), cropResizeOf("FLOAT16"), cropResizeOf("FLOAT32")}
+
+func cropResizeOf(elements string) *kernel {
+	d := wgsl.Defines{"UINT8": "0", "INT16": "0", "FLOAT16": "0", "FLOAT32": "0"}
+	d[elements] = "1"
+	return register("crop_resize_"+strings.ToLower(elements), "crop_resize.wgsl", d, "source rescales neighbours weights dst", func(p ref.CropResizeParams, b []ref.Buffer) {
+		ref.CropResize(elements, p, b[0].U, b[1].F, b[2].U, b[3].F, b[4].F)
+	})
+}
 
 // Packing is how the elements of packed samples lie in words.
 type Packing int
@@ -52,8 +61,8 @@ func (e *Encoder) CropResize(dst, source, rescales, neighbours, weights Tensor, 
 		panic("gpu: CropResize: more than 2³² elements")
 	}
 	u := func(v int) uint32 { return uint32(v) }
-	launch(e, cropResize, [3]int{ceil(s.Size[2], 16), ceil(s.Size[1], 4), s.Size[0]}, ref.CropResizeParams{
-		Kind: u(int(s.Packing)), First: u(s.First), Voxels: u(s.Voxels), Channels: u(channels),
+	launch(e, cropResize[s.Packing], [3]int{ceil(s.Size[2], 16), ceil(s.Size[1], 4), s.Size[0]}, ref.CropResizeParams{
+		First: u(s.First), Voxels: u(s.Voxels), Channels: u(channels),
 		Size0: u(s.Size[0]), Size1: u(s.Size[1]), Size2: u(s.Size[2]), Table: u(s.Table), Row: u(s.Row), Out: u(s.Out),
 	}, source, rescales, neighbours, weights, dst)
 }

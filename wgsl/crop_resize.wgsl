@@ -3,12 +3,11 @@
 // lies between two places of the source, neighbours[0] and [1] of t, in elements,
 // with weights[t] of the second; the places of the three axes add up. The host
 // writes these tables for the three axes one after the other.
-// The source's elements are uint8, four a word, int16 or float16, two a word, or
-// float32; those of channel c are rescaled as row c of rescales says: see rescale.
+// The source's elements are UINT8, four a word, INT16 or FLOAT16, two a word, or
+// FLOAT32; those of channel c are rescaled as row c of rescales says: see rescale.
 // One invocation a voxel, of all channels.
 // Twin: internal/ref/resident.go
 struct Params {
-  kind: u32,     // 0 uint8, 1 int16, 2 float16, 3 float32
   first: u32,    // element of the source that the sample begins with
   voxels: u32,   // elements of a channel in the source
   channels: u32,
@@ -27,12 +26,20 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dst: array<f32>;
 
 fn stored(i: u32) -> f32 {
-  if (p.kind == 0u) { return f32((source[i >> 2u] >> (8u * (i & 3u))) & 0xffu); }
-  if (p.kind == 3u) { return bitcast<f32>(source[i]); }
-  let bits = source[i >> 1u] << (16u - 16u * (i & 1u)); // the element in the upper half
-  if (p.kind == 1u) { return f32(bitcast<i32>(bits) >> 16u); }
-  let magnitude = (bits & 0x7fff0000u) >> 3u; // float16 holds no subnormal numbers here
-  return bitcast<f32>((bits & 0x80000000u) | select(0u, magnitude + 0x38000000u, magnitude != 0u));
+//#if UINT8
+  return f32((source[i >> 2u] >> (8u * (i & 3u))) & 0xffu);
+//#end
+//#if INT16
+  return f32(bitcast<i32>(source[i >> 1u] << (16u - 16u * (i & 1u))) >> 16u);
+//#end
+//#if FLOAT16
+  let h = (source[i >> 1u] >> (16u * (i & 1u))) & 0xffffu;
+  let magnitude = (h & 0x7fffu) << 13u; // no subnormal numbers are here
+  return bitcast<f32>(((h & 0x8000u) << 16u) | select(0u, magnitude + 0x38000000u, magnitude != 0u));
+//#end
+//#if FLOAT32
+  return bitcast<f32>(source[i]);
+//#end
 }
 
 fn element(i: u32, r: vec4<f32>) -> f32 { return clamp(stored(i), r.x, r.y) - r.z; }

@@ -4,22 +4,22 @@ import "math"
 
 // CropResizeParams mirrors crop_resize.wgsl.
 type CropResizeParams struct {
-	Kind                    uint32 // 0 uint8, 1 int16, 2 float16, 3 float32
 	First, Voxels, Channels uint32
 	Size0, Size1, Size2     uint32
 	Table, Row, Out         uint32
 }
 
 // CropResize writes one sample out of packed ones to dst, rescaled, cropped,
-// resized, flipped and turned as the tables say: see crop_resize.wgsl.
-func CropResize(p CropResizeParams, source []uint32, rescales []float64, neighbours []uint32, weights, dst []float64) {
+// resized, flipped and turned as the tables say: see crop_resize.wgsl. Elements
+// are UINT8, INT16, FLOAT16 or FLOAT32.
+func CropResize(elements string, p CropResizeParams, source []uint32, rescales []float64, neighbours []uint32, weights, dst []float64) {
 	stored := func(i uint32) float64 {
-		switch p.Kind {
-		case 0:
+		switch elements {
+		case "UINT8":
 			return float64(uint8(source[i>>2] >> (8 * (i & 3))))
-		case 1:
+		case "INT16":
 			return float64(int16(source[i>>1] >> (16 * (i & 1))))
-		case 2:
+		case "FLOAT16":
 			return float16(uint16(source[i>>1] >> (16 * (i & 1))))
 		}
 		return float64(math.Float32frombits(source[i]))

@@ -77,7 +77,7 @@ type place struct {
 // drawn says which of the rarer changes a batch has.
 type drawn struct{ blur, noise, erase bool }
 
-var packings = map[data.Element]gpu.Packing{data.Uint8: gpu.PackedUint8, data.Int16: gpu.PackedInt16, data.Float16: gpu.PackedFloat16, data.Float32: gpu.PackedFloat32}
+var packings = [...]gpu.Packing{data.Uint8: gpu.PackedUint8, data.Int16: gpu.PackedInt16, data.Float16: gpu.PackedFloat16, data.Float32: gpu.PackedFloat32}
 
 // Wanted decides for data.resident = "auto": on a GPU of its own whose samples
 // have room beside the training, which needs used bytes.
@@ -204,11 +204,12 @@ func (s *Source) reserve() error {
 			s.boxes[b] = transform.Whole(s.size)
 		}
 		e := s.device.Begin()
-		if len(s.pieces) > 0 {
-			for id := range s.at {
+		var known [len(packings)]bool
+		for id, at := range s.at {
+			if !known[at.packing] {
+				known[at.packing] = true
 				s.place(0, id, transform.Geometry{Box: transform.Whole(s.size)})
-				e.CropResize(x, s.pieces[s.at[id].piece], s.rescales, s.neighbours, s.weights, s.crops[0], s.channels)
-				break
+				e.CropResize(x, s.pieces[at.piece], s.rescales, s.neighbours, s.weights, s.crops[0], s.channels)
 			}
 		}
 		s.change(e, x, s.possible())
