@@ -7,8 +7,8 @@
 // another) and skip where there is none. Everything computes on SwiftShader, the
 // driver that Chromium brings, so that no GPU is needed.
 //
-// Where Firefox (Debian: firefox-esr) and WebKitGTK (webkit2gtk-driver, xvfb,
-// xauth) are installed, they show the same page, too; without them those tests skip.
+// Where Firefox (Debian: firefox-esr) and WebKitGTK (webkit2gtk-driver,
+// xvfb) are installed, they show the same page, too; without them those tests skip.
 package www
 
 import (

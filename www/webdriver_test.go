@@ -333,28 +333,46 @@ func firefox(t testing.TB, preferences map[string]any) *driven {
 	return b
 }
 
-// webkit starts WebKitGTK's little browser. It needs a display: xvfb-run gives one.
+// virtualDisplay starts a display that nobody sees.
+func virtualDisplay(t testing.TB) string {
+	t.Helper()
+	if _, err := exec.LookPath("Xvfb"); err != nil {
+		t.Skip("there is no display, and no Xvfb to make one: apt-get install xvfb")
+	}
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "2000x4000x24", "-nolisten", "tcp")
+	cmd.ExtraFiles = []*os.File{w}
+	started(t, cmd)
+	w.Close()
+	number, err := bufio.NewReader(r).ReadString('\n')
+	require.NoError(t, err)
+	return ":" + strings.TrimSpace(number)
+}
+
+// webkit starts WebKitGTK's little browser.
 func webkit(t testing.TB, args ...string) *driven {
 	t.Helper()
 	if _, err := exec.LookPath("WebKitWebDriver"); err != nil {
-		t.Skip("WebKit is not installed: apt-get install webkit2gtk-driver xvfb xauth")
+		t.Skip("WebKit is not installed: apt-get install webkit2gtk-driver xvfb")
 	}
 	binaries, _ := filepath.Glob("/usr/lib/*/webkit2gtk-4.1/MiniBrowser")
 	if len(binaries) == 0 {
 		t.Skip("MiniBrowser, the browser of webkit2gtk-driver, is absent")
 	}
 	port := strconv.Itoa(freePort(t))
-	command := []string{"WebKitWebDriver", "--port=" + port}
-	if os.Getenv("DISPLAY") == "" {
-		if _, err := exec.LookPath("xvfb-run"); err != nil {
-			t.Skip("there is no display, and no xvfb-run to make one: apt-get install xvfb xauth")
-		}
-		command = append([]string{"xvfb-run", "-a", "-s", "-screen 0 2000x4000x24"}, command...)
+	display := os.Getenv("DISPLAY")
+	if display == "" {
+		display = virtualDisplay(t)
 	}
-	cmd := exec.Command(command[0], command[1:]...)
-	home := t.TempDir()
+	cmd := exec.Command("WebKitWebDriver", "--port="+port)
+	// Not t.TempDir: the browser may still write into it while it ends.
+	home, err := os.MkdirTemp("", "wgjepa-webkit")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(home) })
 	// A locale, for WebKit takes the name of C.UTF-8 for a language.
-	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home+"/data", "XDG_CACHE_HOME="+home+"/cache", "LANG=C", "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home+"/data", "XDG_CACHE_HOME="+home+"/cache", "LANG=C", "LC_ALL=C", "DISPLAY="+display)
 	started(t, cmd)
 
 	at := "http://127.0.0.1:" + port
