@@ -34,13 +34,17 @@ func (e *Error) Error() string {
 
 // Decode reads text over dst, a pointer to a struct. Keys that are not in text
 // keep their values. An error is an [Error]; what stands before it was read.
-func Decode(text []byte, dst any) error { return decode(text, dst, false) }
+func Decode(text []byte, dst any) error {
+	return (&decoder{defined: map[string]definition{}}).decode(text, dst)
+}
 
-// DecodeKnown is Decode but passes over keys that dst does not have.
-func DecodeKnown(text []byte, dst any) error { return decode(text, dst, true) }
+// DecodeKnown is Decode but passes over keys that dst does not have, and does not
+// look into them.
+func DecodeKnown(text []byte, dst any) error {
+	return (&decoder{lenient: true, defined: map[string]definition{}}).decode(text, dst)
+}
 
-func decode(text []byte, dst any, lenient bool) error {
-	d := decoder{lenient: lenient, defined: map[string]definition{}}
+func (d *decoder) decode(text []byte, dst any) error {
 	d.parser.Reset(text)
 	root := reflect.ValueOf(dst).Elem()
 	table, path := root, []string(nil)
@@ -78,6 +82,9 @@ const (
 	dotted                        // a by a.b = 1
 	closed                        // a key with its value
 )
+
+// mostParts bounds the parts of a path. Those of a struct's keys are few.
+const mostParts = 64
 
 type decoder struct {
 	parser  unstable.Parser
@@ -121,6 +128,9 @@ func (d *decoder) find(table reflect.Value, path []string, keys unstable.Iterato
 	path = path[:len(path):len(path)]
 	for keys.Next() {
 		last = keys.Node()
+		if len(path) == mostParts {
+			return reflect.Value{}, path, last, d.bad(last, "a key has more than %d parts", mostParts)
+		}
 		path = append(path, string(last.Data))
 		if !table.IsValid() {
 			continue
@@ -164,31 +174,31 @@ func (d *decoder) header(root reflect.Value, e *unstable.Node) (reflect.Value, [
 }
 
 func (d *decoder) assign(table reflect.Value, path []string, e *unstable.Node) error {
+	if !table.IsValid() {
+		return nil
+	}
 	dst, whole, last, err := d.find(table, path, e.Key())
 	if err != nil {
 		return err
 	}
-	if err := d.define(last, whole, len(path), closed); err != nil {
+	if err := d.define(last, whole, len(path), closed); err != nil || !dst.IsValid() {
 		return err
 	}
 	return d.set(dst, whole, e.Value(), last)
 }
 
-// set reads a value into dst, or only checks it where that is invalid. The node
-// at is where a value without a place of its own stands.
+// set reads a value into dst. The node at is where a value without a place of its
+// own stands.
 func (d *decoder) set(dst reflect.Value, path []string, value, at *unstable.Node) error {
 	if value.Raw.Length > 0 {
 		at = value
 	}
 	name := strings.Join(path, ".")
 	wanted := func(what string) error { return d.bad(at, "%s must be %s, not %s", name, what, kinds[value.Kind]) }
-	kind := reflect.Invalid
-	if dst.IsValid() {
-		kind = dst.Kind()
-	}
+	kind := dst.Kind()
 	switch value.Kind {
 	case unstable.InlineTable:
-		if kind != reflect.Struct && kind != reflect.Invalid {
+		if kind != reflect.Struct {
 			return wanted(kindOf(dst))
 		}
 		for entries := value.Children(); entries.Next(); {
@@ -208,17 +218,12 @@ func (d *decoder) set(dst reflect.Value, path []string, value, at *unstable.Node
 			if n != dst.Len() {
 				return d.bad(at, "%s must have %d values, not %d", name, dst.Len(), n)
 			}
-		case reflect.Invalid:
 		default:
 			return wanted(kindOf(dst))
 		}
 		items := value.Children()
 		for i := 0; items.Next(); i++ {
-			item := reflect.Value{}
-			if dst.IsValid() {
-				item = dst.Index(i)
-			}
-			if err := d.set(item, path, items.Node(), at); err != nil {
+			if err := d.set(dst.Index(i), path, items.Node(), at); err != nil {
 				return err
 			}
 		}
@@ -237,7 +242,6 @@ func (d *decoder) set(dst reflect.Value, path []string, value, at *unstable.Node
 			dst.SetUint(uint64(v))
 		case reflect.Float64:
 			dst.SetFloat(float64(v))
-		case reflect.Invalid:
 		default:
 			return wanted(kindOf(dst))
 		}
@@ -248,29 +252,21 @@ func (d *decoder) set(dst reflect.Value, path []string, value, at *unstable.Node
 			return d.bad(at, "%s: %s does not fit in 64 bits", name, value.Data)
 		case kind == reflect.Float64:
 			dst.SetFloat(v)
-		case kind != reflect.Invalid:
+		default:
 			return wanted(kindOf(dst))
 		}
 	case unstable.Bool:
-		switch kind {
-		case reflect.Bool:
-			dst.SetBool(value.Data[0] == 't')
-		case reflect.Invalid:
-		default:
+		if kind != reflect.Bool {
 			return wanted(kindOf(dst))
 		}
+		dst.SetBool(value.Data[0] == 't')
 	case unstable.String:
-		switch kind {
-		case reflect.String:
-			dst.SetString(string(value.Data))
-		case reflect.Invalid:
-		default:
+		if kind != reflect.String {
 			return wanted(kindOf(dst))
 		}
+		dst.SetString(string(value.Data))
 	default: // dates
-		if kind != reflect.Invalid {
-			return wanted(kindOf(dst))
-		}
+		return wanted(kindOf(dst))
 	}
 	return nil
 }

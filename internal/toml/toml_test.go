@@ -1,6 +1,7 @@
 package toml
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -99,6 +100,21 @@ func TestDecodeKnown(t *testing.T) {
 	require.True(t, c.Inner.On)
 	require.ErrorContains(t, DecodeKnown([]byte("x = 1\nx = 2"), &c), "x is defined already")
 	require.ErrorContains(t, DecodeKnown([]byte("x = 01"), &c), "leading zeroes")
+	require.NoError(t, DecodeKnown([]byte("x = [{a = 1}, {a = 2}]"), &c), "tables of a list have the same keys")
+}
+
+// TestDecodeHostile: what is passed over costs no more than its length.
+func TestDecodeHostile(t *testing.T) {
+	var c config
+	require.EqualError(t, DecodeKnown([]byte(strings.Repeat("x.", 1<<18)+"x = 1"), &c), "line 1, column 129: a key has more than 64 parts")
+	var text strings.Builder
+	text.WriteString("[" + strings.Repeat("x", 1<<19) + "]\n")
+	for i := range 1 << 16 {
+		fmt.Fprintf(&text, "k%d = 1\n", i)
+	}
+	d := decoder{lenient: true, defined: map[string]definition{}}
+	require.NoError(t, d.decode([]byte(text.String()), &c))
+	require.Len(t, d.defined, 1)
 }
 
 // TestEncode: the text is that of go-toml.
