@@ -5,6 +5,7 @@ package module
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -133,10 +134,14 @@ func AppendSigned(to []byte, v int64) []byte {
 }
 
 // Instruction takes one instruction and returns its bytes, the operation's
-// first.
+// first. It knows those of WebAssembly 1.0 with saturating conversions and copies
+// of memory, which Go writes; another has an Err.
 func (r *Reader) Instruction() []byte {
 	start := r.Rest
 	switch op := r.Byte(); {
+	case op <= 0x01, op == 0x05, op == 0x0b, op == 0x0f, // unreachable, nop, else, end, return
+		op == 0x1a, op == 0x1b, // drop, select
+		op >= 0x45 && op <= 0xc4: // of numbers
 	case op >= 0x02 && op <= 0x04, // block, loop, if: a type
 		op == 0x0c || op == 0x0d, op == 0x10, // br, br_if, call
 		op >= 0x20 && op <= 0x24, // of variables
@@ -154,12 +159,20 @@ func (r *Reader) Instruction() []byte {
 	case op == 0x44: // f64.const
 		r.Bytes(8)
 	case op == 0xfc:
-		switch r.Number() {
-		case 10: // memory.copy
+		switch n := r.Number(); {
+		case n == 10: // memory.copy
 			r.Bytes(2)
-		case 11: // memory.fill
+		case n == 11: // memory.fill
 			r.Bytes(1)
+		case n > 7: // the others are conversions
+			r.unknown(start)
 		}
+	default:
+		r.unknown(start)
 	}
 	return start[:len(start)-len(r.Rest)]
+}
+
+func (r *Reader) unknown(at []byte) {
+	r.Rest, r.Err = nil, fmt.Errorf("an instruction of unknown form: % x", at[:min(2, len(at))])
 }

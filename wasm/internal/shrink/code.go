@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"slices"
 
 	"wgjepa/wasm/internal/module"
@@ -34,9 +37,9 @@ type compactor struct {
 
 	r     module.Reader // what is left of the body
 	out   []byte
-	table []int // the segment of each number that local 0 may have
-	now   int   // the segment at hand
-	depth int   // of ifs, blocks and loops in it
+	table []int  // the segment of each number that local 0 may have
+	now   int    // the segment at hand
+	open  []byte // the ifs, blocks and loops in it
 
 	direct bool // jumps become branches
 
@@ -147,12 +150,15 @@ func skip(r *module.Reader, what []byte) bool {
 
 func (c *compactor) copy() {
 	instruction := c.r.Instruction()
+	if c.r.Err != nil {
+		return
+	}
 	switch instruction[0] {
 	case block, loop, If:
-		c.depth++
+		c.open = append(c.open, instruction[0])
 	case end:
-		if c.depth > 0 {
-			c.depth--
+		if n := len(c.open); n > 0 {
+			c.open = c.open[:n-1]
 		} else {
 			c.now++
 		}
@@ -241,7 +247,7 @@ func (c *compactor) call() bool {
 	c.r = r
 	if skip(&r, stackPointer) && skip(&r, []byte{branchIf}) {
 		r.Number()
-		if c.depth > 0 || bytes.HasPrefix(r.Rest, unreached) {
+		if n := len(c.open); n > 0 && c.open[n-1] == If || bytes.HasPrefix(r.Rest, unreached) {
 			c.out = append(c.out, leave)
 			c.r = r
 		}
@@ -267,11 +273,11 @@ func (c *compactor) jump() bool {
 		depth, branch = depth-1, branchIf
 	}
 	last := c.table[len(c.table)-1]
-	if depth != c.depth+last-c.now { // not to the loop
+	if depth != len(c.open)+last-c.now { // not to the loop
 		return false
 	}
 	if ahead := c.table[number] - c.now; ahead > 0 {
-		depth = c.depth + ahead - 1
+		depth = len(c.open) + ahead - 1
 	} else {
 		c.out = append(module.AppendSigned(append(c.out, i32const), number), set, 0)
 	}
@@ -298,17 +304,51 @@ func (c *compactor) leave() bool {
 	return true
 }
 
-// compactAll rewrites the section of code but for the function push.
-func compactAll(content []byte, push int) ([]byte, error) {
+// compactAll rewrites the section of code: the functions that resumable names, which
+// take and return an i32 as Go's do.
+func compactAll(content []byte, resumable []bool, push int) ([]byte, error) {
 	r := module.Reader{Rest: content}
 	n := r.Number()
+	if n != len(resumable) {
+		return nil, fmt.Errorf("%d functions have %d bodies", len(resumable), n)
+	}
 	out := binary.AppendUvarint(nil, uint64(n))
 	for i := range n {
-		body, err := compact(r.Bytes(r.Number()), int64(firstNumber+i)<<16, push)
-		if err != nil {
-			return nil, err
+		body := r.Bytes(r.Number())
+		if resumable[i] {
+			var err error
+			if body, err = compact(body, int64(firstNumber+i)<<16, push); err != nil {
+				return nil, fmt.Errorf("function %d: %w", i, err)
+			}
 		}
 		out = append(out, sized(body)...)
 	}
 	return out, r.Err
+}
+
+// findResumable says of every function whether it takes and returns an i32.
+func findResumable(types, functions []byte) ([]bool, error) {
+	r := module.Reader{Rest: types}
+	var is []bool // of types
+	for range r.Number() {
+		if r.Byte() != 0x60 {
+			return nil, errors.New("a type is not a function's")
+		}
+		takes := r.Bytes(r.Number())
+		gives := r.Bytes(r.Number())
+		is = append(is, string(takes) == "\x7f" && string(gives) == "\x7f")
+	}
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	r = module.Reader{Rest: functions}
+	var list []bool
+	for range r.Number() {
+		kind := r.Number()
+		if r.Err != nil || kind >= len(is) {
+			return nil, cmp.Or(r.Err, errors.New("a function has no type"))
+		}
+		list = append(list, is[kind])
+	}
+	return list, r.Err
 }

@@ -96,7 +96,11 @@ func shrink(file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if code.Content, err = compactAll(code.Content, push); err != nil {
+	resumable, err := findResumable(types.Content, functions.Content)
+	if err != nil {
+		return nil, err
+	}
+	if code.Content, err = compactAll(code.Content, resumable, push); err != nil {
 		return nil, err
 	}
 	start := module.Section{ID: module.Start, Content: binary.AppendUvarint(nil, uint64(fill))}

@@ -284,9 +284,41 @@ func TestCompact(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, assembly, body)
 
+	// A call within a block may come back, and with an if it may not.
+	for _, text := range []string{"01 01 7f 23 00 21 01 02 40" + push + "41 00 10 08 23 00 21 01 0d 01 0b 0b", "01 01 7f 23 00 21 01 41 01 04 40 03 40" + push + "41 00 10 08 23 00 21 01 0d 02 0b 0b 0b"} {
+		body, err = compact(bytesOf(text), 1<<16, 99)
+		require.NoError(t, err)
+		require.Equal(t, strings.ReplaceAll(hex.EncodeToString(bytesOf(text)), hex.EncodeToString(bytesOf(push+"41 00")), "4280800441051063"), hex.EncodeToString(body))
+	}
+
+	// An instruction that Go does not write might be of any length.
+	for _, text := range []string{"06 40", "12 05", "1c 01 7f", "25 00", "d2 01", "fc 08 00 00", "fd 0c", "fe 10 02 00"} {
+		_, err = compact(bytesOf("00 23 00 21 01"+text+"0b"), 1<<16, 99)
+		require.ErrorContains(t, err, "unknown form", text)
+	}
+
+	from = append(from, bulk, memoryCopy, 0, 0)
 	for n := range len(from) {
 		_, _ = compact(from[:n:n], 1<<16, 99) // does not panic
 	}
+}
+
+// TestFindResumable: of imports nothing is said, other signatures are left alone.
+func TestFindResumable(t *testing.T) {
+	types := []byte{3, 0x60, 0, 0, 0x60, 1, i32, 1, i32, 0x60, 2, i32, i32, 1, i32}
+	list, err := findResumable(types, []byte{4, 1, 0, 2, 1})
+	require.NoError(t, err)
+	require.Equal(t, []bool{true, false, false, true}, list)
+	_, err = findResumable(types, []byte{1, 3})
+	require.ErrorContains(t, err, "no type")
+	body := []byte{0, globalGet, 0, set, 1, get, 1, i32const, 8, add, tee, 1, globalSet, 0, i32const, 0, leave, end}
+	other := slices.Concat([]byte{1}, sized(body))
+	same, err := compactAll(other, []bool{false}, 99)
+	require.NoError(t, err)
+	require.Equal(t, other, same)
+	short, err := compactAll(other, []bool{true}, 99)
+	require.NoError(t, err)
+	require.Less(t, len(short), len(other))
 }
 
 func TestShrinkRefuses(t *testing.T) {
