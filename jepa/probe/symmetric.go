@@ -86,6 +86,10 @@ func (h symmetric) eigen(vectors bool) (values []float64, list [][]float64, ok b
 	return diagonal, list, true
 }
 
+// negligible is far below every product of two float32. What rounding leaves of a
+// matrix of low rank falls beneath it, where it could not be inverted.
+const negligible = 1e-280
+
 // tridiagonal returns the diagonal and the n − 1 numbers beside it of QᵀhQ, which is
 // tridiagonal, and with vectors the columns of Q (Householder; Golub & Van Loan,
 // Matrix Computations, §8.3.1).
@@ -101,11 +105,15 @@ func (h symmetric) tridiagonal(vectors bool) (diagonal, off []float64, q [][]flo
 	beta, w := make([]float64, n), make([]float64, n)
 	for k := range n - 1 {
 		v := full(k, k+1) // I − βvvᵀ turns it to its first axis
-		off[k] = -math.Copysign(floats.Norm(v, 2), v[0])
-		v[0] -= off[k]
-		if vv := floats.Dot(v, v); vv > 0 {
-			beta[k] = 2 / vv
+		norm := floats.Norm(v, 2)
+		if norm < negligible {
+			clear(v)
+			continue
 		}
+		off[k] = -math.Copysign(norm, v[0])
+		floats.Scale(1/norm, v)
+		v[0] += math.Copysign(1, v[0])
+		beta[k] = 2 / floats.Dot(v, v)
 		w := w[:len(v)]
 		parallel(len(v), func(i int) { w[i] = beta[k] * floats.Dot(full(k+1+i, k+1), v) })
 		floats.AddScaled(w, -beta[k]/2*floats.Dot(w, v), v)
@@ -137,16 +145,21 @@ func (h symmetric) tridiagonal(vectors bool) (diagonal, off []float64, q [][]flo
 
 // implicitQL turns diagonal into the eigenvalues of the tridiagonal matrix with off
 // beside it, and the vectors, if there are any, along with it
-// (Bowdler et al. 1968,
-// The QR and QL algorithms for symmetric matrices). It reports whether they
-// converge.
+// (Bowdler et al. 1968, The QR and QL algorithms for symmetric matrices). It reports
+// whether they converge.
 func implicitQL(diagonal, off []float64, vectors [][]float64) bool {
 	const eps, most = 0x1p-53, 60 // sweeps an eigenvalue; two are usual
 	d, e := diagonal, append(off, 0)
+	// What is below the rounding of the largest is none: among what rounding left of a
+	// matrix of low rank, sweeps would not end.
+	none := 0.0
+	for i := range d {
+		none = max(none, eps*(math.Abs(d[i])+math.Abs(e[i])))
+	}
 	for l := range d {
 		for sweep := 0; ; sweep++ {
 			m := l // the block l … m is not split yet
-			for m < len(d)-1 && math.Abs(e[m]) > eps*(math.Abs(d[m])+math.Abs(d[m+1])) {
+			for m < len(d)-1 && math.Abs(e[m]) > none {
 				m++
 			}
 			if m == l {

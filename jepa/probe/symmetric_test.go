@@ -93,6 +93,30 @@ func TestEigen(t *testing.T) {
 	}
 }
 
+// TestEigenOfLowRank: what rounding leaves of a matrix of rank 0 to 3, as the features
+// of a collapsed encoder make it, does not keep the eigenvalues from converging.
+func TestEigenOfLowRank(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for k := range 200 {
+		n, rank := 80+r.IntN(20), k%4
+		h := gram(rank, n, func(_ int, z []float64) {
+			for j := range z {
+				z[j] = float64(r.IntN(3)) * math.Round(10*r.NormFloat64()) * math.Pow(10, float64(k%5*20-40))
+			}
+		})
+		trace := 0.0
+		for i := range n {
+			trace += h.row(i)[0]
+		}
+		values, _, ok := h.eigen(false)
+		require.True(t, ok, "%d of rank %d", n, rank)
+		require.InDelta(t, trace, floats.Sum(values), 1e-13*trace)
+		for _, v := range values[rank:] {
+			require.InDelta(t, 0, v, 1e-13*trace)
+		}
+	}
+}
+
 // TestCholesky: solutions leave a residual of rounding, and LAPACK agrees on what is
 // positive definite.
 func TestCholesky(t *testing.T) {
