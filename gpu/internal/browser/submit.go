@@ -98,6 +98,7 @@ func (d *Device) lower(p *driver.Plan) error {
 	if err := d.pack(p); err != nil {
 		return err
 	}
+	d.groups.Trim()
 	d.plan = d.plan[:0]
 	at := 0
 	for i := range p.Ops {

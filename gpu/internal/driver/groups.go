@@ -2,7 +2,7 @@ package driver
 
 import "encoding/binary"
 
-// mostGroups bounds the cache of bind groups.
+// mostGroups bounds the cache of bind groups between plans.
 const mostGroups = 1 << 14
 
 // Groups is a driver's cache of bind groups, G being its handle of one. A bind
@@ -63,12 +63,16 @@ func (c *Groups[G]) Find() (handle G, found bool) {
 	return handle, false
 }
 
-// Keep adds the bind group that was looked for and not found. A full cache is
-// emptied.
-func (c *Groups[G]) Keep(handle G) {
+// Trim empties a full cache. It is called before a plan: the plan's own bind
+// groups must last until it is replayed.
+func (c *Groups[G]) Trim() {
 	if len(c.all) >= mostGroups {
 		c.Clear()
 	}
+}
+
+// Keep adds the bind group that was looked for and not found.
+func (c *Groups[G]) Keep(handle G) {
 	g := &group[G]{handle: handle, key: string(c.key), buffers: append([]*Bound[G](nil), c.buffers...)}
 	c.all[g.key] = g
 	for _, b := range g.buffers {

@@ -94,6 +94,7 @@ func (d *Device) replay(p *driver.Plan, n int, after func(first int) error) erro
 	if err := d.pack(p); err != nil {
 		return err
 	}
+	d.groups.Trim()
 	at := 0
 	for first := 0; first < len(p.Ops); first += n {
 		e, err := newEncoder(d.device)
