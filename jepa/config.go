@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"wgjepa/internal/toml"
@@ -246,9 +247,17 @@ func (c *Config) validateAllButMasks() error {
 
 func between(name string, v, lo, hi float64) error {
 	if !(v >= lo && v <= hi) {
-		return fmt.Errorf("config: %s is %g: it must lie between %g and %g", name, v, lo, hi)
+		return fmt.Errorf("config: %s is %s: it must lie between %s and %s", name, figure(v), figure(lo), figure(hi))
 	}
 	return nil
+}
+
+// figure writes v as one would in a configuration: counts with all of their digits.
+func figure(v float64) string {
+	if a := math.Abs(v); a == 0 || a >= 1e-4 && a < 1e15 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
 func (r Regularizer) validate(name string) error {

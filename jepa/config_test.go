@@ -34,6 +34,8 @@ func TestConfigRefusals(t *testing.T) {
 		"optimizer":                  {"optimizer = \"adamw\"\n" + base, "adamW, adam, sgd"},
 		"nesterov":                   {"nesterov = true\n" + base, "momentum above 0"},
 		"negative rate":              {"learning_rate = -1.0\n" + base, "learning_rate is -1"},
+		"a large number":             {"batch_size = 100000000\n" + base, "batch_size is 100000000: it must lie between 1 and 1048576"},
+		"beyond counts":              {"gradient_clip_val = 1e99\n" + base, "gradient_clip_val is 1e+99: it must lie between 0 and 1e+30"},
 		"not a number":               {"learning_rate = nan\n" + base, "learning_rate is NaN"},
 		"masks":                      {"min_keep = 400\n" + base, "min_keep"},
 		"anti-collapse of one token": {"batch_size = 1\nmin_keep = 0\n" + base + "[regularize_tokens]\nvariance = 0.1\n", "needs two tokens"},

@@ -52,7 +52,7 @@ func (c *Finetune) Validate() error {
 		{"gradient_clip_val", c.GradientClipVal, 0, math.MaxFloat32}, {"patience", float64(c.Patience), 0, 1e6},
 	} {
 		if !(x.v >= x.low && x.v <= x.top) {
-			return fmt.Errorf("finetune.%s is %g: it must lie between %g and %g", x.key, x.v, x.low, x.top)
+			return fmt.Errorf("finetune.%s is %s: it must lie between %s and %s", x.key, figure(x.v), figure(x.low), figure(x.top))
 		}
 	}
 	if c.ClassWeights != "balanced" && c.ClassWeights != "none" {

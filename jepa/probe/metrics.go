@@ -10,16 +10,6 @@ import (
 // Confusion counts samples by true class (rows) and predicted class (columns).
 type Confusion [][]int
 
-// NewConfusion counts pred against y, both labels from 0 to classes−1.
-func NewConfusion(y, pred []int, classes int) Confusion {
-	mustMatch("NewConfusion", len(y), len(pred))
-	c := emptyConfusion(classes)
-	for i := range y {
-		c[y[i]][pred[i]]++
-	}
-	return c
-}
-
 func emptyConfusion(classes int) Confusion {
 	c := make(Confusion, classes)
 	for i := range c {
@@ -62,17 +52,6 @@ func (c Confusion) BalancedAccuracy() float64 {
 	for k := range c {
 		if both, isTrue, _ := c.of(k); isTrue > 0 {
 			sum, n = sum+float64(both)/float64(isTrue), n+1
-		}
-	}
-	return sum / float64(n)
-}
-
-// MacroF1 is the mean F1 score of the classes that occur or are predicted.
-func (c Confusion) MacroF1() float64 {
-	sum, n := 0.0, 0
-	for _, f1 := range c.Dice() {
-		if !math.IsNaN(f1) {
-			sum, n = sum+f1, n+1
 		}
 	}
 	return sum / float64(n)

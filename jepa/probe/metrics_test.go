@@ -8,19 +8,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// confusion counts pred against y.
+func confusion(y, pred []int, classes int) Confusion {
+	c := emptyConfusion(classes)
+	for i := range y {
+		c[y[i]][pred[i]]++
+	}
+	return c
+}
+
 func TestConfusionMetrics(t *testing.T) {
 	y := []int{0, 0, 0, 0, 1, 1, 2, 2}
 	pred := []int{0, 0, 0, 1, 1, 0, 2, 1}
-	c := NewConfusion(y, pred, 4)
+	c := confusion(y, pred, 4)
 	require.Equal(t, Confusion{{3, 1, 0, 0}, {1, 1, 0, 0}, {0, 1, 1, 0}, {0, 0, 0, 0}}, c)
 	require.InDelta(t, 5./8, c.Accuracy(), 1e-15)
 	require.InDelta(t, (3./4+1./2+1./2)/3, c.BalancedAccuracy(), 1e-15)
 	dice := c.Dice()
 	require.InDeltaSlice(t, []float64{6. / 8, 2. / 5, 2. / 3}, dice[:3], 1e-15)
 	require.True(t, math.IsNaN(dice[3]), "a class that is nowhere has no Dice")
-	require.InDelta(t, (6./8+2./5+2./3)/3, c.MacroF1(), 1e-15)
 	require.Equal(t, dice[1], DiceOf(1)(c))
-	require.Equal(t, 0.0, NewConfusion([]int{0}, []int{1}, 2).Dice()[1], "predicted but never true")
+	require.Equal(t, 0.0, confusion([]int{0}, []int{1}, 2).Dice()[1], "predicted but never true")
 	require.True(t, math.IsNaN(emptyConfusion(2).Accuracy()))
 	require.True(t, math.IsNaN(emptyConfusion(2).BalancedAccuracy()))
 }
@@ -156,7 +164,7 @@ func TestVolumesAreTheUnits(t *testing.T) {
 	}
 	volumes := ByGroup(y, pred, group, 2)
 	require.Len(t, volumes, 20)
-	require.Equal(t, NewConfusion(y[19*200:], pred[19*200:], 2), volumes[0], "groups ascending")
+	require.Equal(t, confusion(y[19*200:], pred[19*200:], 2), volumes[0], "groups ascending")
 	byVolume := Bootstrap(20, nil, 500, 1, OnVolumes(volumes, DiceOf(1)))
 	byPatch := Bootstrap(len(y), nil, 500, 1, OnSamples(y, pred, 2, DiceOf(1)))
 	require.InDelta(t, byPatch.Value, byVolume.Value, 1e-15)
