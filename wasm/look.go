@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 
+	"wgjepa/data"
 	"wgjepa/internal/evaluate"
 	"wgjepa/internal/view"
 	"wgjepa/jepa"
@@ -48,8 +49,19 @@ func (s *session) view(c command) (any, error) {
 	}
 	return map[string]any{
 		"name": s.ds.Name(c.Sample), "class": s.class(c.Sample), "channels": channels, "size": size, "grid": s.conf.Encoder.Grid(),
-		"low": low, "high": high, "labels": labelled,
+		"spacing": s.spacing(c.Sample), "low": low, "high": high, "labels": labelled,
 	}, nil
+}
+
+// spacing is in mm a voxel of a sample as it is viewed: turned, resampled and resized.
+func (s *session) spacing(i int) []float64 {
+	_, size := s.ds.Shape()
+	mm := make([]float64, len(size))
+	affine := s.ds.(data.Spaced).Space(i).Affine
+	for axis := range mm {
+		mm[axis] = math.Hypot(math.Hypot(affine[0][axis], affine[1][axis]), affine[2][axis])
+	}
+	return mm
 }
 
 // masks posts what training at a step would draw for a sample, as if it stood

@@ -71,7 +71,8 @@
 //	view      {"sample", "out", "labels_out"}: writes the preprocessed sample to
 //	          out, uint8 (C, size…): low and high become 0 and 255. Where its voxels
 //	          have labels, and labels_out is given, writes those, uint8 (size…).
-//	          → {"name", "class", "channels", "size", "grid", "low", "high", "labels"}
+//	          → {"name", "class", "channels", "size", "grid", "spacing" (mm a voxel, 1
+//	          where unknown), "low", "high", "labels"}
 //	estimate  {"adapter"} → {"memory": bytes by part, "total", "limit", "fits"}
 //	          limit 0: the adapter does not tell
 //

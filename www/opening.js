@@ -23,6 +23,7 @@ choosing(() => open(false, $("labels-error")), () => showOpened());
 export async function take(given) {
   say($("drop-error"), "");
   if (running()) return say($("drop-error"), "A training runs: stop it before other data are opened. What it has learnt stays saved.");
+  if (page.finetuning) return say($("drop-error"), "Labels are being learnt: stop that before other data are opened.");
   if (given.length === 0) return;
   hide(given.map((g) => g.path));
   const drop = sorted(given, "/data");
@@ -37,11 +38,12 @@ export async function take(given) {
     if (drop.data.length === 0) return page.source ? open() : undefined;
     if (drop.paths.length === 0 && page.source && !page.source.generated) { // a table for what is there
       for (const g of drop.tables) await program.put(`/data/${g.path}`, g.file);
-      page.source.tables.push(...drop.tables.map((g) => `/data/${g.path}`));
-      page.source.given.push(...drop.tables);
+      const { tables, given } = page.source, paths = drop.tables.map((g) => g.path);
+      page.source.tables = [...new Set([...tables, ...paths.map((p) => `/data/${p}`)])];
+      page.source.given = [...given.filter((g) => !paths.includes(g.path)), ...drop.tables];
       Object.assign(page.source, { labels: `/data/${drop.tables[0].path}`, guessed: false, column: "", unit: undefined });
       showLabelChoices(page.source);
-      return open(false, $("labels-error"));
+      return open(false, $("labels-error"), true); // a table that was mended has the name that it had
     }
     if (drop.paths.length === 0) throw new Error("these files hold no images: drop the scans, too");
     status(`Taking ${count(drop.data.length, "file")}…`);
@@ -91,8 +93,9 @@ export async function begin(source) {
 let opening = 0; // the last open that was asked for
 
 // open reads the data with the settings as they are; fresh data also get
-// settings that suit them. What is wrong with the data is said in a place.
-async function open(fresh = false, place = $("drop-error")) {
+// settings that suit them; reread reads files that may have changed. What is wrong
+// with the data is said in a place.
+async function open(fresh = false, place = $("drop-error"), reread = fresh) {
   const source = page.source;
   if (!source) return;
   const turn = ++opening;
@@ -116,11 +119,11 @@ async function open(fresh = false, place = $("drop-error")) {
   try {
     let opened;
     try {
-      opened = await ask(fresh);
+      opened = await ask(reread);
     } catch (e) {
       if (!e.suggest || settings.size) throw e;
       settings.size = `[${e.suggest.join(", ")}]`;
-      opened = await ask(fresh);
+      opened = await ask(reread);
       const why = e.sizes ? `The samples have ${Object.keys(e.sizes).length} different sizes` : "No patches of one size fill these samples well";
       log(`${why}: each is cropped or padded to ${e.suggest.join(" × ")}. You may choose another size in the settings.`);
     }
@@ -173,6 +176,8 @@ async function open(fresh = false, place = $("drop-error")) {
     } else {
       status("The settings need a change.");
       settings.fail(e);
+      page.fit = { fits: false }; // nothing is trained that is not what the settings say
+      $("fit").textContent = "";
     }
     trainLabel();
   }

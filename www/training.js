@@ -55,7 +55,7 @@ export function continueRun(wait) {
   return true;
 }
 
-let stopping = false;
+let stopping = false, beginning = false;
 
 // stop is heard by the training that runs, or by the one that is being prepared
 // as soon as it does.
@@ -66,21 +66,27 @@ export function stop() {
 }
 
 export async function train() {
-  if (!page.opened || running()) return;
+  if (!page.opened || running() || beginning) return;
   const opened = page.opened, source = page.source;
   const again = page.run && (page.run.opens || !page.run.finished) && page.run.step > 0 && page.run.config === opened.config;
   const run = again ? page.run : new Run(program, newName(source.name), null);
-  const release = await lockRun(run.name);
-  if (!release) {
-    return log(`${run.title} is open in another tab: go on there, or close that tab and press Train again.`, "bad");
-  }
-  // What still looks at an encoder would keep training waiting.
-  if (jobs.probing || page.finetuning) await request("stop").catch(() => {});
-  page.run = run;
-  run.opens = false;
-  if (!again || !run.meta) {
-    run.start(opened, source, adapterInfo()?.Name ?? "");
-    await run.describe().catch(() => {}); // a full browser says so when it saves
+  let release = null;
+  beginning = true; // a second press is none
+  try {
+    release = await lockRun(run.name);
+    if (!release) {
+      return log(`${run.title} is open in another tab: go on there, or close that tab and press Train again.`, "bad");
+    }
+    // What still looks at an encoder would keep training waiting.
+    if (jobs.probing || page.finetuning) await request("stop").catch(() => {});
+    page.run = run;
+    run.opens = false;
+    if (!again || !run.meta) {
+      run.start(opened, source, adapterInfo()?.Name ?? "");
+      await run.describe().catch(() => {}); // a full browser says so when it saves
+    }
+  } finally {
+    beginning = false;
   }
   if (!again) {
     curves.load(null);
@@ -179,7 +185,7 @@ async function finish(result) {
   status(result.stopped ? "Stopped." : "Training finished.");
   await run.describe().catch((e) => log(plain(e), "warn"));
   savedText();
-  await jobs.last();
+  await jobs.last(run);
 }
 
 /** @param {any} e */
@@ -250,8 +256,10 @@ const jobs = {
   save: () => save(false),
   async picture() { if (!document.hidden && viewer.tab !== "masks") await viewer.refresh(); },
   async health() {
+    const run = page.run;
     try {
       const h = await request("health", { adapter: adapter() });
+      if (run !== page.run) return; // the curves are of another
       curves.health(h.step ?? page.step, h);
     } catch (e) {
       note(`health: ${e.message}`);
@@ -259,13 +267,15 @@ const jobs = {
     }
   },
 
-  // last is done once after training.
-  async last() {
-    await viewer.refresh(true);
-    await this.health();
-    await probe(false);
-    page.run.history = curves.history;
-    await page.run.describe().catch(() => {});
+  // last is done once after training, until other data or another training come.
+  /** @param {Run} run */
+  async last(run) {
+    for (const f of [() => viewer.refresh(true), () => this.health(), () => probe(false)]) {
+      await f();
+      if (page.run !== run || running()) return;
+    }
+    run.history = curves.history;
+    await run.describe().catch(() => {});
   },
 };
 
@@ -274,16 +284,17 @@ const labelled = () => page.opened?.dense || labelKind() !== "";
 // probe fills the table. quick is for in between: fewer volumes and resamples.
 /** @param {boolean} quick */
 export async function probe(quick) {
-  const words = $("probe-says"), now = $("probe-now"), step = page.step;
+  const words = $("probe-says"), now = $("probe-now"), { step, run } = page;
   now.disabled = jobs.probing = true;
   try {
-    const progress = (/** @type {any} */ e) => { if (e.event === "progress" && e.total) words.textContent = e.done < e.total ? `Reading features: ${Math.round(100 * e.done / e.total)} %…` : "Fitting the probes…"; };
+    const progress = (/** @type {any} */ e) => { if (e.event === "progress" && e.total && run === page.run) words.textContent = e.done < e.total ? `Reading features: ${Math.round(100 * e.done / e.total)} %…` : "Fitting the probes…"; };
     const result = await request("probe", { adapter: adapter(), ...(quick ? { set: ["probe.dense_volumes=24", "probe.resamples=200", "probe.intensities=false", "probe.neighbours=0", "probe.curve=[]"] } : {}) }, progress);
+    if (run !== page.run) return; // other data or another training came
     if (quick) result.notes = [...(result.notes ?? []), "A quick probe in between: fewer volumes of the dense probe, fewer resamples, the encoders alone. The one at the end does all."];
     showProbe(result, step);
   } catch (e) {
     note(`probe: ${e.message}`);
-    if (e.kind !== "lost" && e.kind !== "stopped") words.textContent = plain(e);
+    if (run === page.run && e.kind !== "lost" && e.kind !== "stopped") words.textContent = plain(e);
   } finally {
     now.disabled = jobs.probing = false;
   }

@@ -99,7 +99,7 @@ export class Viewer {
       const v = await this.page.request("view", { sample, out });
       const bytes = await content(await this.page.get(out));
       if (turn !== this.turn) return;
-      this.shown = { ...v, sample, bytes, orientation: this.data.orientations?.[sample] ?? "", spacing: this.data.spacings?.[sample] ?? this.data.spacing };
+      this.shown = { ...v, sample, bytes, orientation: this.data.orientations?.[sample] ?? "", };
       this.layer = {};
       this.problem = "";
       this.draw();
