@@ -174,7 +174,7 @@ func (t *tuning) run(encoder, untrained evaluate.Encoder) error {
 			if t.bar != nil {
 				t.bar.note("loss", fmt.Sprintf("%.4f", s.Loss), "validation", fmt.Sprintf("%.4f", validation))
 			}
-			if t.c.json && finite(validation) {
+			if t.c.json && finite(s.Loss, validation) {
 				t.c.emit(struct {
 					Event string `json:"event"`
 					tuned
