@@ -442,6 +442,7 @@ func TestPermissions(t *testing.T) {
 	_, stderr, err := run(t, []string{"--allow-read"}, "edge.ts", "train", "phantoms", "--batch-size", "4", "--out", filepath.Join(t.TempDir(), "run"))
 	require.Error(t, err)
 	require.Contains(t, stderr, "--allow-write")
+	require.NotContains(t, stderr, "--allow-all")
 	_, stderr, err = run(t, nil, "edge.ts", "doctor")
 	require.Error(t, err)
 	require.Contains(t, stderr, "--allow-read")

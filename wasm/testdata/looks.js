@@ -59,7 +59,7 @@ for (const split of ["train", "val", "test"]) equal(opened.split_of.filter((s) =
 
 // A sample and its labels as bytes.
 const seen = await client.request("view", { sample: 3, out: "/view", labels_out: "/labels" });
-equal([seen.name, seen.class, seen.channels, seen.size, seen.grid, seen.labels], [opened.names[3], opened.classes[opened.labels[3]], 1, [24, 24, 24], patches, true], "view");
+equal([seen.name, seen.class, seen.channels, seen.size, seen.grid, seen.spacing, seen.labels], [opened.names[3], opened.classes[opened.labels[3]], 1, [24, 24, 24], patches, [1, 1, 1], true], "view");
 const voxels = await get("/view");
 equal([voxels.length, Math.min(...voxels), Math.max(...voxels)], [24 ** 3, 0, 255], "voxels");
 holds(seen.low < seen.high && new Set(await get("/labels")).size > 2, "the labels of voxels");
@@ -254,6 +254,8 @@ if (Deno.args.length > 0) {
   equal(list.map((p) => bytes(p.colours).length), [3 * patch, 3 * patch], "features of a scan");
   const v = await client.request("view", { sample: 0, out: "/scan" });
   equal((await get("/scan")).length, v.size.reduce((a, b) => a * b, 1), "a scan's bytes");
+  await client.request("open", { paths: ["/scans"], config: [config], set: ["data.spacing=[2, 1, 1]", "data.size=[18, 36, 36]", "data.val=1", "data.test=1"] });
+  equal((await client.request("view", { sample: 0, out: "/scan" })).spacing, [2, 1, 1], "the spacing of what is viewed");
 }
 
 console.log("all looks");
