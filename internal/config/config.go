@@ -390,7 +390,7 @@ func Setting(assignment string) (Text, error) {
 	}
 	line := key + " = " + value
 	if err := toml.DecodeKnown([]byte(line), &struct{}{}); err != nil {
-		quoted := fmt.Sprintf("%s = %q", key, value)
+		quoted := key + " = " + Quote(value)
 		if toml.DecodeKnown([]byte(quoted), &struct{}{}) != nil {
 			return Text{}, fmt.Errorf("--set %q: %w", assignment, err)
 		}
@@ -398,3 +398,6 @@ func Setting(assignment string) (Text, error) {
 	}
 	return Text{"--set " + assignment, []byte(line + "\n")}, nil
 }
+
+// Quote writes a string as a value of TOML.
+func Quote(s string) string { return toml.Quote(s) }

@@ -107,7 +107,8 @@ func TestComplete(t *testing.T) {
 func TestSetting(t *testing.T) {
 	for assignment, want := range map[string]string{
 		"seed=3":                "seed = 3\n",
-		"optimizer=sgd":         "optimizer = \"sgd\"\n",
+		"optimizer=sgd":         "optimizer = 'sgd'\n",
+		"data.labels=a\ab.csv":  "data.labels = \"a\\u0007b.csv\"\n",
 		"data.size=[1,2]":       "data.size = [1,2]\n",
 		"encoder.qk_norm=true":  "encoder.qk_norm = true\n",
 		`data.normalize="none"`: "data.normalize = \"none\"\n",

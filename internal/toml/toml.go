@@ -343,7 +343,7 @@ func encodeValue(out *bytes.Buffer, v reflect.Value) {
 	case reflect.Float64:
 		out.WriteString(formatFloat(v.Float()))
 	case reflect.String:
-		out.WriteString(quote(v.String()))
+		out.WriteString(Quote(v.String()))
 	case reflect.Slice, reflect.Array:
 		out.WriteByte('[')
 		for i := range v.Len() {
@@ -374,8 +374,8 @@ func formatFloat(v float64) string {
 	return s
 }
 
-// quote writes a string as it is where it can stand between single quotes.
-func quote(s string) string {
+// Quote writes a string as it is where it can stand between single quotes.
+func Quote(s string) string {
 	plain := true
 	var quoted strings.Builder
 	for _, r := range s {

@@ -84,10 +84,13 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 		o.out = filepath.Join("runs", "finetuned-"+name)
 	}
 	folder := runFolder(o.out)
-	switch held := folder.holdsRun(); {
-	case held && !o.resume && !o.overwrite:
-		return fmt.Errorf("%s already holds a run: continue it with --resume, remove it with --overwrite, or choose another --out", folder)
-	case o.resume && !held:
+	begins := !o.resume && !o.overwrite
+	if begins {
+		if err := folder.vacant(); err != nil {
+			return err
+		}
+	}
+	if o.resume && !folder.holdsRun() {
 		return fmt.Errorf("%s holds no run to resume", folder)
 	}
 	s, err := c.openEncoderOn(flags, path, paths, &o.from, reading{judged: true})
@@ -100,6 +103,11 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 		return err
 	}
 	defer unlock()
+	if begins {
+		if err := folder.vacant(); err != nil {
+			return err
+		}
+	}
 	if o.overwrite {
 		if err := errors.Join(folder.clear(), folder.remove(predictionsFile)); err != nil {
 			return err

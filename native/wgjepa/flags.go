@@ -100,7 +100,7 @@ func (f *configFlags) over(layers []config.Text) ([]config.Text, error) {
 			return
 		}
 		if _, word := flag.Value.(*choice); word || flag.Value.Type() == "string" {
-			value = fmt.Sprintf("%q", value)
+			value = config.Quote(value)
 		}
 		layers = append(layers, config.Text{Name: "--" + flag.Name, TOML: fmt.Appendf(nil, "%s = %s\n", key, value)})
 	})

@@ -41,6 +41,15 @@ func (r runFolder) holdsRun() bool {
 	return false
 }
 
+// vacant returns an error where a training has left something here. Who begins a run
+// asks before anything is read, and once more when the folder is his alone.
+func (r runFolder) vacant() error {
+	if r.holdsRun() {
+		return fmt.Errorf("%s already holds a run: continue it with --resume, remove it with --overwrite, or choose another --out", r)
+	}
+	return nil
+}
+
 // holdsPhantoms reports whether the run here was trained on generated volumes,
 // which nobody misses.
 func (r runFolder) holdsPhantoms() bool {

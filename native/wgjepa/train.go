@@ -157,8 +157,8 @@ func prepareRun(flags *configFlags, paths []string, o trainOptions) (config.Conf
 		o.out = filepath.Join("runs", name)
 	}
 	folder := runFolder(o.out)
-	if folder.holdsRun() && !o.overwrite {
-		return conf, folder, fmt.Errorf("%s already holds a run: continue it with --resume, remove it with --overwrite, or choose another --out", folder)
+	if !o.overwrite {
+		err = folder.vacant()
 	}
-	return conf, folder, nil
+	return conf, folder, err
 }

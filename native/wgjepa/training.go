@@ -124,6 +124,9 @@ func (t *training) openFolder() error {
 			return err
 		}
 	} else {
+		if err := t.folder.vacant(); err != nil {
+			return err
+		}
 		if t.o.start != nil {
 			// First of all, so that no run resumes from random weights instead.
 			if err := t.trainer.Save(t.folder.path(jepa.StateFile), t.ds.Fingerprint()); err != nil {
