@@ -136,7 +136,7 @@ func (e *Encoder) record(k *kernel, groups [3]int, p unsafe.Pointer, tensors []T
 	op := driver.Op{Program: &k.program}
 	for i, g := range groups {
 		if g > d.info.Limits.Workgroups {
-			d.fail(fmt.Errorf("gpu: %s: %v workgroups, %s takes %d an axis: use a smaller batch or model", k.program.Name, groups, d.info.Name, d.info.Limits.Workgroups))
+			d.fail(fmt.Errorf("gpu: %s: %v workgroups, %s takes %d an axis: %w", k.program.Name, groups, d.info.Name, d.info.Limits.Workgroups, ErrMemory))
 			return
 		}
 		op.Groups[i] = uint32(g)
@@ -152,7 +152,7 @@ func (e *Encoder) record(k *kernel, groups [3]int, p unsafe.Pointer, tensors []T
 			panic(fmt.Sprintf("gpu: %s: %s was released", k.program.Name, t.label()))
 		}
 		if size := 4 * uint64(t.cap); size > d.info.Limits.BindingSize {
-			d.fail(fmt.Errorf("gpu: %s: %s %v takes %d bytes, %s binds at most %d at once: use a smaller batch or model", k.program.Name, t.label(), t, size, d.info.Name, d.info.Limits.BindingSize))
+			d.fail(fmt.Errorf("gpu: %s: %s %v takes %d bytes, %s binds at most %d at once: %w", k.program.Name, t.label(), t, size, d.info.Name, d.info.Limits.BindingSize, ErrMemory))
 			return
 		}
 		plan.Args = append(plan.Args, driver.Arg{Buffer: t.buf.handle, Off: t.off, Len: max(t.cap, 1)})

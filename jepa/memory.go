@@ -2,6 +2,7 @@ package jepa
 
 import (
 	"fmt"
+	"sort"
 
 	"wgjepa/gpu"
 	"wgjepa/maskgen"
@@ -33,6 +34,16 @@ func EstimateMemory(info gpu.Info, c Config) (Memory, error) {
 	d := gpu.Estimate(info)
 	defer d.Close()
 	return estimate(d, c)
+}
+
+// LargestBatch is the largest batch size up to c's with which training c fits an
+// adapter, 0 where one sample alone is too much.
+func LargestBatch(info gpu.Info, c Config) int {
+	return sort.Search(c.BatchSize, func(i int) bool {
+		c.BatchSize = i + 1
+		m, err := EstimateMemory(info, c)
+		return err != nil || info.Memory > 0 && m.Total() > info.Memory
+	})
 }
 
 // Prepare is EstimateMemory for a device that is open. It also begins to compile

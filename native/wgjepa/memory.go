@@ -39,26 +39,26 @@ func checkMemory(c *console, info gpu.Info, config jepa.Config) error {
 		}
 	}
 	m, err := jepa.EstimateMemory(info, config)
-	if errors.Is(err, gpu.ErrMemory) {
-		return fmt.Errorf("training does not fit: %w: lower batch_size (now %d) or encoder.embed_dim, or use larger patches", err, config.BatchSize)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, gpu.ErrMemory) {
 		return err
 	}
 	parts := fmt.Sprintf("weights %s, gradients %s, optimizer %s, activations %s, scratch %s",
 		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Scratch))
-	if info.Memory > 0 && m.Total() > info.Memory {
-		change := fmt.Sprintf("use a smaller encoder: its weights, gradients and moments alone need %s", bytesText(m.Fixed()))
-		if m.Fixed() < info.Memory {
-			each := (m.Total() - m.Fixed()) / uint64(config.BatchSize)
-			if fits := (info.Memory - m.Fixed()) * 9 / 10 / max(each, 1); fits >= 1 {
-				change = fmt.Sprintf("batch_size %d would fit, with accumulate_grad_batches %d for the same batch an update", fits, (uint64(config.BatchSize)+fits-1)/fits)
-			} else {
-				change = "one sample alone does not fit: use larger patches, a smaller data.size or a smaller encoder"
-			}
-		}
-		return fmt.Errorf("training does not fit: it needs %s (%s) and %s has %s: %s", bytesText(m.Total()), parts, info.Name, bytesText(info.Memory), change)
+	if err == nil && info.Memory > 0 && m.Total() > info.Memory {
+		err = fmt.Errorf("it needs %s (%s) and %s has %s", bytesText(m.Total()), parts, info.Name, bytesText(info.Memory))
 	}
-	c.say("memory: %s (%s)", bytesText(m.Total()), parts)
-	return nil
+	if err == nil {
+		c.say("memory: %s (%s)", bytesText(m.Total()), parts)
+		return nil
+	}
+	var change string
+	switch fits := jepa.LargestBatch(info, config); {
+	case fits > 0:
+		change = fmt.Sprintf("batch_size %d would fit, with accumulate_grad_batches %d for the same batch an update", fits, (config.BatchSize+fits-1)/fits)
+	case info.Memory > 0 && m.Fixed() > info.Memory:
+		change = fmt.Sprintf("use a smaller encoder: its weights, gradients and moments alone need %s", bytesText(m.Fixed()))
+	default:
+		change = "one sample alone does not fit: use larger patches, a smaller data.size or a smaller encoder"
+	}
+	return fmt.Errorf("training does not fit: %w: %s", err, change)
 }

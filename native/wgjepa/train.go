@@ -44,7 +44,7 @@ bit for bit as if nothing had happened.
 the paper's code) in place of random ones. The encoder's configuration is then theirs,
 and they are fitted to the channels and the size of the data, images to volumes too.
 The target encoder and the predictor are the file's where it has them.`,
-		Example: `  wgjepa train phantoms --out runs/phantoms --max-steps 200
+		Example: `  wgjepa train phantoms --config demo --out runs/phantoms --max-steps 200
   wgjepa train scans/ --size 64,64,64 --encoder vit_small --out runs/scans
   wgjepa train set.npz --config my.toml --set learning_rate=1e-3
   wgjepa train scans/ --init vit_small.safetensors --out runs/continued

@@ -103,8 +103,17 @@ func TestSuggestedBatchFits(t *testing.T) {
 	require.NoError(t, err)
 	conf.BatchSize = suggested
 	require.NoError(t, checkMemory(c, info, conf.Config))
-	conf.BatchSize = 2 * suggested
-	require.Error(t, checkMemory(c, info, conf.Config), "the suggestion is not far below what fits")
+	conf.BatchSize++
+	require.Error(t, checkMemory(c, info, conf.Config))
+
+	// So it is where a tensor is too large to be bound, whatever the memory.
+	conf = demo(t)
+	info.Memory, info.Limits.BindingSize = 0, 4<<20
+	err = checkMemory(c, info, conf.Config)
+	require.ErrorContains(t, err, "binds at most 4194304 at once")
+	conf.BatchSize, err = strconv.Atoi(regexp.MustCompile(`batch_size (\d+) would fit`).FindStringSubmatch(err.Error())[1])
+	require.NoError(t, err)
+	require.NoError(t, checkMemory(c, info, conf.Config))
 }
 
 func TestAdapterLine(t *testing.T) {
