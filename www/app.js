@@ -30,7 +30,11 @@ entering(() => {
 function wire() {
   $("files").addEventListener("change", (e) => { take(chosen(e.target.files)); e.target.value = ""; });
   $("folder").addEventListener("change", (e) => { take(chosen(e.target.files)); e.target.value = ""; });
-  $("try-generated").addEventListener("click", () => { page.waitsFor = null; generated(); });
+  $("try-generated").addEventListener("click", () => {
+    if (page.finetuning) return say($("drop-error"), "Labels are being learnt: stop that before other data are opened.");
+    page.waitsFor = null;
+    generated();
+  });
   drops($("drop"), take, (problem) => say($("drop-error"), problem));
   $("adapter").addEventListener("change", () => fit());
   $("train").addEventListener("click", train);
@@ -38,7 +42,7 @@ function wire() {
   $("stop").addEventListener("click", stop);
   $("save").addEventListener("click", () => save(true));
   $("probe-now").addEventListener("click", () => probe(false));
-  $("similar-now").addEventListener("click", () => showSimilar({ request, get: program.get, adapter, classes: () => page.opened.classes ?? [] }, viewer.sample(), page.opened.names?.[viewer.sample()] ?? "this sample", (s) => viewer.select(s)));
+  $("similar-now").addEventListener("click", () => showSimilar({ request, get: program.get, adapter, classes: () => page.opened.classes ?? [], orientation: (s) => page.opened.orientations?.[s] ?? "" }, viewer.sample(), page.opened.names?.[viewer.sample()] ?? "this sample", (s) => viewer.select(s)));
   $("diagnostics").addEventListener("toggle", () => { $("diagnostics-text").value = diagnosticsText(); });
   $("diagnostics-copy").addEventListener("click", async () => {
     $("diagnostics-text").select();

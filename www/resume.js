@@ -25,6 +25,7 @@ async function listRuns() {
 /** @param {any} kept */
 async function resume(kept) {
   if (running()) return say($("drop-error"), "A training runs: stop it before another run is opened. What it has learnt stays saved.");
+  if (page.finetuning) return say($("drop-error"), "Labels are being learnt: stop that before another run is opened.");
   const meta = kept.meta;
   if (!meta) {
     return say($("drop-error"), `${kept.name} was not begun by this page, or its description is damaged. Drop its checkpoint and its data to go on.`);

@@ -6,7 +6,7 @@ import { middle } from "./viewer.js";
 
 const out = "/neighbour.bin";
 
-/** @param {{request: Function, get: Function, adapter: () => string, classes: () => string[]}} page @param {number} sample @param {string} name @param {(sample: number) => void} choose */
+/** @param {{request: Function, get: Function, adapter: () => string, classes: () => string[], orientation: (sample: number) => string}} page @param {number} sample @param {string} name @param {(sample: number) => void} choose */
 export async function showSimilar(page, sample, name, choose) {
   const button = $("similar-now"), words = $("similar-says");
   button.disabled = true;
@@ -17,7 +17,7 @@ export async function showSimilar(page, sample, name, choose) {
     for (const n of neighbours) {
       const view = await page.request("view", { sample: n.sample, out });
       const bytes = new Uint8Array(await page.get(out));
-      const picture = middle({ ...view, bytes });
+      const picture = middle({ ...view, bytes, orientation: page.orientation(n.sample) });
       const canvas = /** @type {HTMLCanvasElement} */ (el("canvas", { width: picture.width, height: picture.height, "aria-hidden": "true" }));
       canvas.getContext("2d")?.drawImage(picture, 0, 0);
       items.push(el("li", {}, el("button", { type: "button", onclick: () => choose(n.sample) }, canvas,

@@ -345,7 +345,8 @@ export function slice(v, p, at) {
 // middle is a small picture of a sample: its axial plane.
 /** @param {any} v */
 export function middle(v) {
-  const p = v.size.length === 3 ? planes3(v.orientation ?? "")[0] : planes2[0];
+  const planes = planes3(v.orientation ?? "");
+  const p = v.size.length === 3 ? planes.find((p) => p.title === "Axial") ?? planes[0] : planes2[0];
   return slice(v, p, v.size.map((/** @type {number} */ n) => Math.floor(n / 2)));
 }
 
