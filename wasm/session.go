@@ -35,17 +35,18 @@ type session struct {
 
 	ds      data.Dataset // nil until open
 	report  *data.Report
-	source  string        // how ds was read, see reading
+	source  reading       // how ds was read
 	ownSize bool          // ds has the size of its files, which nobody asked for
 	conf    config.Config // of the last open
 	unfit   error         // why conf does not fit ds
 	loader  *data.Loader
 	feed    jepa.Source // of batches: the loader, or the device by it
 
-	trainer  *jepa.Trainer // of the last training
-	run      config.Config // that it was made with
-	runs     int           // trainings so far
-	state    string        // file to continue from
+	trainer  *jepa.Trainer   // of the last training
+	run      config.Config   // that it was made with
+	seen     map[string]bool // names of the samples that it trains on
+	runs     int             // trainings so far
+	state    string          // file to continue from
 	training bool
 	paused   bool
 	ctx      context.Context // of what stop can end, nil without
@@ -292,19 +293,24 @@ func check(c command) (any, error) {
 	return map[string]any{"config": string(conf.TOML())}, nil
 }
 
-// reading says how data of that size are read, so that what is open can be kept
-// where nothing of it changed.
-func reading(conf *config.Config, size []int) string {
+// reading is how data are read: what is open is kept where nothing of it changed, and
+// what was trained where the samples are the same.
+type reading struct {
+	samples string // what decides them
+	labels  string // what decides their labels and splits
+}
+
+func readingOf(conf *config.Config, size []int) reading {
 	o := conf.Options()
-	split := *o.Split
-	o.Split = nil
+	labels := fmt.Sprintf("%q %q %q %q %q %q %v", o.Splits, o.Labels, o.LabelColumn, o.LabelKind, o.SubjectColumn, o.Subjects, *o.Split)
+	o.Split, o.Splits, o.Labels, o.LabelColumn, o.LabelKind, o.SubjectColumn, o.Subjects = nil, "", "", "", "", "", ""
 	if slices.Equal(o.Size, size) {
 		o.Size = nil
 	}
 	if o.Dim == len(size) {
 		o.Dim = 0
 	}
-	return fmt.Sprintf("%q %v %v %v", conf.Data.Paths, conf.Data.Phantoms, o, split)
+	return reading{fmt.Sprintf("%q %v %v", conf.Data.Paths, conf.Data.Phantoms, o), labels}
 }
 
 // open reads data and completes the configuration for them.
@@ -343,7 +349,7 @@ func (s *session) open(c command) (any, error) {
 func (s *session) read(c command, conf *config.Config) error {
 	o := conf.Options()
 	if s.ds != nil && !c.Reread && (s.ownSize || len(o.Size) > 0) {
-		if _, size := s.ds.Shape(); reading(conf, size) == s.source {
+		if _, size := s.ds.Shape(); readingOf(conf, size) == s.source {
 			return nil
 		}
 	}
@@ -352,10 +358,36 @@ func (s *session) read(c command, conf *config.Config) error {
 	if err != nil {
 		return unread(err, report)
 	}
+	channels, size := ds.Shape()
+	source, trainer := readingOf(conf, size), s.trainer
+	if s.ds != nil {
+		was, wasSize := s.ds.Shape()
+		if source.samples != s.source.samples || ds.Fingerprint() != s.ds.Fingerprint() || channels != was || !slices.Equal(size, wasSize) {
+			trainer = nil
+		}
+	}
 	s.closeData()
-	_, size := ds.Shape()
-	s.ds, s.report, s.source, s.ownSize = ds, report, reading(conf, size), len(o.Size) == 0
+	s.ds, s.report, s.source, s.ownSize, s.trainer = ds, report, source, len(o.Size) == 0, trainer
+	if n := s.seenHeldOut(); n > 0 {
+		post(c.ID, "warning", map[string]any{"message": fmt.Sprintf("the encoder trained on %d of the samples that these labels hold out, though without labels: figures of them may be too good. Train anew to have them held out", n)})
+	}
 	return nil
+}
+
+// seenHeldOut counts the held-out samples that the encoder was trained on, which other
+// labels may split otherwise.
+func (s *session) seenHeldOut() (n int) {
+	if s.trainer == nil {
+		return 0
+	}
+	for _, split := range []string{"val", "test"} {
+		for _, i := range s.ds.Split(split) {
+			if s.seen[s.ds.Name(i)] {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // refused is a file that was not used.
@@ -505,7 +537,7 @@ func (s *session) estimate(c command) (any, error) {
 	}
 	info := d.Info()
 	m, err := jepa.Prepare(d, s.conf.Config) // training is likely to follow
-	result := map[string]any{"memory": m, "total": m.Total(), "limit": info.Memory, "fits": err == nil && (info.Memory == 0 || m.Total() <= info.Memory)}
+	result := map[string]any{"memory": m, "total": m.Total(), "limit": info.Memory, "trained": s.trainer != nil, "fits": err == nil && (info.Memory == 0 || m.Total() <= info.Memory)}
 	if err != nil {
 		if !errors.Is(err, gpu.ErrMemory) {
 			return nil, err

@@ -87,3 +87,28 @@ func TestTableAnew(t *testing.T) {
 	}
 	b.quiet()
 }
+
+// TestLabelsAfterTraining: other labels of the same samples keep what was trained.
+func TestLabelsAfterTraining(t *testing.T) {
+	long(t)
+	folder := filepath.Join(t.TempDir(), "pictures")
+	aged(t, folder, 10)
+	b, _ := page(t)
+	b.drop(folder)
+	b.ready()
+	b.until(waits, `document.getElementById("label-column").options.length === 5`)
+	b.pick("label-column", "sex")
+	b.says("data-summary", "2 classes")
+	b.configure(strings.NewReplacer("patch_size = [6]", "patch_size = [4]", "max_epochs = 4", "max_epochs = 2").Replace(model))
+	b.click("train")
+	b.until(trains, `document.documentElement.dataset.state === "done"`)
+	b.probed()
+	b.pick("label-column", "age [years]")
+	b.says("data-summary", "years")
+	b.ready()
+	require.Equal(t, 0, eval[int](b, waits, `document.querySelectorAll("#probe-table table").length`))
+	require.NotEmpty(t, b.download("download-weights"))
+	b.click("probe-now")
+	b.probed()
+	b.quiet()
+}

@@ -133,13 +133,14 @@ async function open(fresh = false, place = $("drop-error"), reread = fresh) {
       opened = await ask();
       if (turn !== opening) return;
     }
+    if (page.trained && String(page.opened?.labels) + page.opened?.numbers !== String(opened.labels) + opened.numbers) clearProbe(); // of other labels
     page.opened = opened;
     hide(opened.names ?? []);
     settings.show(opened);
     for (const id of ["data", "settings", "training", "viewer"]) $(id).hidden = false;
     showOpened();
     showRefused(opened.refused);
-    if (state() !== "done" || fresh) enter("data");
+    enter(state() !== "done" || fresh ? "data" : "done"); // labels decide what can be learnt
     status(`${count(opened.samples, "sample")} ready.`);
     if (fresh && page.waitsFor) {
       const wait = page.waitsFor;
@@ -195,6 +196,12 @@ export async function fit() {
     const answer = await request("estimate", { adapter: adapter() });
     if (turn !== opening) return;
     page.fit = answer;
+    if (page.trained && !answer.trained && !running()) {
+      page.trained = false; // another adapter, or samples that are read otherwise
+      clearProbe();
+      log(`The encoder that was trained is no longer loaded, as the samples or the adapter are others now.${page.run?.saved && page.opfs ? ` ${page.run.title} is kept: open it below “Continue a run”.` : ""}`, "warn");
+      enter(state());
+    }
     $("fit").textContent = fitSentence(answer);
     $("fit").dataset.fits = String(answer.fits);
   } catch (e) {
