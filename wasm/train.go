@@ -33,13 +33,16 @@ func (s *session) train(c command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	saved := true
 	unsaved := func(err error) error {
+		saved = t.Updates() < t.Schedule.Total && s.ctx.Err() == nil // not the last state
 		post(c.ID, "warning", map[string]any{"kind": "save", "message": err.Error()})
 		return nil
 	}
 	if c.Dir != "" {
 		if err := os.WriteFile(path.Join(c.Dir, configFile), s.run.TOML(), 0o644); err != nil {
 			unsaved(err)
+			saved = true // the state is yet to come
 		}
 	}
 	s.training, s.paused = true, false
@@ -80,7 +83,7 @@ func (s *session) train(c command) (any, error) {
 	if err != nil && !stopped {
 		return nil, err
 	}
-	return map[string]any{"step": t.Updates(), "total": t.Schedule.Total, "stopped": stopped}, nil
+	return map[string]any{"step": t.Updates(), "total": t.Schedule.Total, "stopped": stopped, "saved": saved}, nil
 }
 
 // heard is the source of batches that hears stop between those of one update.
@@ -175,7 +178,10 @@ func (s *session) newTrainer(c command) (*jepa.Trainer, error) {
 		}
 		s.state = ""
 	}
-	s.trainer, s.run = t, s.conf
+	s.trainer, s.run, s.seen = t, s.conf, map[string]bool{}
+	for _, i := range split {
+		s.seen[s.ds.Name(i)] = true
+	}
 	s.runs++
 	return t, nil
 }

@@ -168,20 +168,24 @@ export async function pause() {
   if (pausing) await save(false);
 }
 
-/** @param {{step: number, total: number, stopped: boolean}} result */
+/** @param {{step: number, total: number, stopped: boolean, saved: boolean}} result */
 async function finish(result) {
   const run = page.run;
   page.trained = true; // also where no update was left to do
   page.step = result.step;
-  run.step = run.saved = result.step;
-  run.savedAt = Date.now();
-  run.from = `${run.dir}/checkpoint.safetensors`;
-  run.finished = !result.stopped;
+  if (result.saved) {
+    run.step = run.saved = result.step;
+    run.savedAt = Date.now();
+    run.from = `${run.dir}/checkpoint.safetensors`;
+    run.finished = !result.stopped;
+  } else {
+    log(`The run could not be saved whole at its end.${run.saved ? ` The state before, of update ${run.saved.toLocaleString("en")}, is kept.` : ""} What was learnt is lost with this tab unless you download it.`, "bad", " ", button("Download the checkpoint", () => $("download-checkpoint").click()));
+  }
   run.history = curves.history;
   document.title = title;
   enter("done");
   $("progress").value = result.step;
-  progressText(result.stopped ? `Stopped at update ${result.step.toLocaleString("en")} of ${result.total.toLocaleString("en")}. It is saved and can go on.` : `Finished: ${count(result.step, "update")}.`);
+  progressText(result.stopped ? `Stopped at update ${result.step.toLocaleString("en")} of ${result.total.toLocaleString("en")}. ${result.saved ? "It is saved and can go on." : "It is not saved."}` : `Finished: ${count(result.step, "update")}.`);
   status(result.stopped ? "Stopped." : "Training finished.");
   await run.describe().catch((e) => log(plain(e), "warn"));
   savedText();
@@ -306,6 +310,14 @@ export async function save(asked) {
   const run = page.run;
   if (!run || (!asked && run.saved >= page.step)) return;
   const step = page.step;
+  // After its end a run is no longer this tab's: another may have gone on with it.
+  let release = () => {};
+  if (!running()) {
+    if (run.saved >= step) return log(`It is saved at update ${run.saved}.`);
+    const held = await lockRun(run.name);
+    if (!held) return log(`${run.title} is open in another tab, which saves it. Download the checkpoint to keep what this one has.`, "bad");
+    release = held;
+  }
   try {
     const result = await request("save", { path: `${run.dir}/checkpoint.safetensors` });
     run.from = `${run.dir}/checkpoint.safetensors`;
@@ -322,7 +334,9 @@ export async function save(asked) {
     if (page.quotaTold && !asked) return;
     page.quotaTold = true;
     const why = full(e) ? "This browser has no more room for the run." : plain(e);
-    log(`Not saved: ${why} Training goes on. Download the checkpoint to be safe, and remove runs that you do not need.`, "bad", " ", button("Download the checkpoint", () => $("download-checkpoint").click()));
+    log(`Not saved: ${why}${running() ? " Training goes on." : ""} Download the checkpoint to be safe, and remove runs that you do not need.`, "bad", " ", button("Download the checkpoint", () => $("download-checkpoint").click()));
+  } finally {
+    release();
   }
 }
 
