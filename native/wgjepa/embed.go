@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -113,8 +112,8 @@ size changes an embedding by float32 rounding at most.`,
 
 // embedData runs the command.
 func embedData(c *console, flags *configFlags, path string, paths []string, o embedOptions) error {
-	if _, err := os.Stat(o.out); err == nil && !o.overwrite {
-		return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", o.out)
+	if err := unused(o.out, o.overwrite); err != nil {
+		return err
 	}
 	s, err := c.openEncoderOn(flags, path, paths, &o.from, reading{once: true})
 	if err != nil {

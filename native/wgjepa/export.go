@@ -136,8 +136,8 @@ loads it is printed.`,
 				return usagef("export needs --layout: %s", orList(names))
 			}
 			out := args[1]
-			if _, err := os.Stat(out); err == nil && !overwrite {
-				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
+			if err := unused(out, overwrite); err != nil {
+				return err
 			}
 			w, err := from.load(c, args[0])
 			if err != nil {

@@ -84,8 +84,7 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 		o.out = filepath.Join("runs", "finetuned-"+name)
 	}
 	folder := runFolder(o.out)
-	begins := !o.resume && !o.overwrite
-	if begins {
+	if !o.resume && !o.overwrite {
 		if err := folder.vacant(); err != nil {
 			return err
 		}
@@ -98,18 +97,13 @@ func finetune(c *console, flags *configFlags, path string, paths []string, o fin
 		return err
 	}
 	defer s.close()
-	unlock, err := folder.open()
+	unlock, err := folder.begin(o.resume, o.overwrite)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if begins {
-		if err := folder.vacant(); err != nil {
-			return err
-		}
-	}
 	if o.overwrite {
-		if err := errors.Join(folder.clear(), folder.remove(predictionsFile)); err != nil {
+		if err := folder.remove(predictionsFile); err != nil {
 			return err
 		}
 	}

@@ -91,6 +91,33 @@ func (r runFolder) open() (close func(), err error) {
 	return lock(r.path(".lock"), string(r))
 }
 
+// begin is open for a training. What an earlier one left goes with overwrite; without,
+// there must be nothing of it, unless this one resumes it.
+func (r runFolder) begin(resume, overwrite bool) (close func(), err error) {
+	if close, err = r.open(); err != nil {
+		return nil, err
+	}
+	switch {
+	case overwrite:
+		err = r.clear()
+	case !resume:
+		err = r.vacant()
+	}
+	if err != nil {
+		close()
+		return nil, err
+	}
+	return close, nil
+}
+
+// unused refuses to write what is there already, unless it may be written over.
+func unused(path string, overwrite bool) error {
+	if _, err := os.Stat(path); err == nil && !overwrite {
+		return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", path)
+	}
+	return nil
+}
+
 // writable makes sure that files can be made beside path, before work is done for them.
 func writable(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".write-test-*")

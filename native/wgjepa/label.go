@@ -4,7 +4,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -32,8 +31,8 @@ probability of each, or the predicted number, one row a sample.`,
 			case batch < 0:
 				return usagef("--batch-size is %d: it must be at least 1", batch)
 			}
-			if _, err := os.Stat(out); err == nil && !overwrite {
-				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
+			if err := unused(out, overwrite); err != nil {
+				return err
 			}
 			if err := writable(out); err != nil {
 				return err

@@ -54,8 +54,8 @@ names of files: think before you pass it on.`,
 			if out == "" {
 				out, overwrite = folderOf(args[0]).path(reportFile), true
 			}
-			if _, err := os.Stat(out); err == nil && !overwrite {
-				return fmt.Errorf("%s is there already: choose another name, or replace it with --overwrite", out)
+			if err := unused(out, overwrite); err != nil {
+				return err
 			}
 			if _, err := os.Stat(args[0]); err != nil {
 				return err

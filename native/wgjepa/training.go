@@ -111,22 +111,14 @@ func (t *training) begin() error {
 
 func (t *training) openFolder() error {
 	var err error
-	if t.unlock, err = t.folder.open(); err != nil {
+	if t.unlock, err = t.folder.begin(t.o.resume, t.o.overwrite); err != nil {
 		return err
-	}
-	if t.o.overwrite {
-		if err := t.folder.clear(); err != nil {
-			return err
-		}
 	}
 	if t.o.resume {
 		if err := t.load(); err != nil {
 			return err
 		}
 	} else {
-		if err := t.folder.vacant(); err != nil {
-			return err
-		}
 		if t.o.start != nil {
 			// First of all, so that no run resumes from random weights instead.
 			if err := t.trainer.Save(t.folder.path(jepa.StateFile), t.ds.Fingerprint()); err != nil {
