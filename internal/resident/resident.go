@@ -376,11 +376,15 @@ func Loads(c *config.Config, info gpu.Info, used uint64, ds data.Dataset) bool {
 // its batches of the samples ids made on the device. why says in a sentence what
 // was chosen, "" where there was nothing to choose.
 func Choose(c *config.Config, d *gpu.Device, ds data.Dataset, loader *data.Loader, ids []int) (src jepa.Source, why string, err error) {
-	m, err := jepa.EstimateMemory(d.Info(), c.Config)
+	info := d.Info()
+	if Loads(c, info, 0, ds) { // whatever the training needs
+		return loader, "", nil
+	}
+	m, err := jepa.EstimateMemory(info, c.Config)
 	if err != nil {
 		return nil, "", err
 	}
-	info, used := d.Info(), m.Total()
+	used := m.Total()
 	if p, ok := ds.(data.Packable); ok {
 		used += batchBytes(info, c, p)
 	}
