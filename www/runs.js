@@ -41,6 +41,17 @@ export class Run {
     this.meta = { title: this.title, created: Date.now(), source: { name, size, generated, paths, tables, labels, column, kind, unit }, fingerprint: opened.fingerprint, adapter, kept: false };
   }
 
+  // checkpoint is where the run's state lies.
+  get checkpoint() { return `${this.dir}/checkpoint.safetensors`; }
+
+  // wasSaved notes that the checkpoint is of an update now, and what to go on from.
+  /** @param {number} step */
+  wasSaved(step) {
+    this.step = this.saved = step;
+    this.savedAt = Date.now();
+    this.from = this.checkpoint;
+  }
+
   // describe keeps what the page wants to know of the run.
   describe() {
     Object.assign(this.meta ??= { title: this.title, created: Date.now() }, { config: this.config, saved: this.saved, savedAt: this.savedAt || Date.now(), finished: this.finished, history: this.history });

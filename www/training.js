@@ -174,12 +174,10 @@ async function finish(result) {
   page.trained = true; // also where no update was left to do
   page.step = result.step;
   if (result.saved) {
-    run.step = run.saved = result.step;
-    run.savedAt = Date.now();
-    run.from = `${run.dir}/checkpoint.safetensors`;
+    run.wasSaved(result.step);
     run.finished = !result.stopped;
   } else {
-    log(`The run could not be saved whole at its end.${run.saved ? ` The state before, of update ${run.saved.toLocaleString("en")}, is kept.` : ""} What was learnt is lost with this tab unless you download it.`, "bad", " ", button("Download the checkpoint", () => $("download-checkpoint").click()));
+    log(`The run could not be saved whole at its end.${run.saved ? ` The state before, of update ${run.saved.toLocaleString("en")}, is kept.` : ""} What was learnt is lost with this tab unless you download it.`, "bad", " ", downloadButton());
   }
   run.history = curves.history;
   document.title = title;
@@ -192,6 +190,8 @@ async function finish(result) {
   await jobs.last(run);
 }
 
+const downloadButton = () => button("Download the checkpoint", () => $("download-checkpoint").click());
+
 /** @param {any} e */
 function failed(e) {
   page.error = e.message;
@@ -202,7 +202,7 @@ function failed(e) {
   const todo = e.kind === "lost" ? " It was lost again: close other programs and tabs that use the graphics processor, choose a smaller model, or another adapter; then continue from the last autosave."
     : e.kind === "memory" ? " Choose a smaller model, smaller samples or a smaller batch_size, then train again."
     : full(e) ? " The browser’s storage is full: remove runs that you do not need, or download the checkpoint." : "";
-  log(plain(e) + todo, "bad", ...(page.trained ? [" ", button("Download the checkpoint", () => $("download-checkpoint").click())] : []));
+  log(plain(e) + todo, "bad", ...(page.trained ? [" ", downloadButton()] : []));
 }
 
 const full = (/** @type {any} */ e) => /quota|ENOSPC|no space|storage is full/i.test(`${e.code ?? ""} ${e.kind ?? ""} ${e.message}`);
@@ -319,10 +319,8 @@ export async function save(asked) {
     release = held;
   }
   try {
-    const result = await request("save", { path: `${run.dir}/checkpoint.safetensors` });
-    run.from = `${run.dir}/checkpoint.safetensors`;
-    run.step = run.saved = result?.step ?? step;
-    run.savedAt = Date.now();
+    await request("save", { path: run.checkpoint });
+    run.wasSaved(step); // at least
     run.history = curves.history;
     await run.describe();
     page.quotaTold = false;
@@ -334,7 +332,7 @@ export async function save(asked) {
     if (page.quotaTold && !asked) return;
     page.quotaTold = true;
     const why = full(e) ? "This browser has no more room for the run." : plain(e);
-    log(`Not saved: ${why}${running() ? " Training goes on." : ""} Download the checkpoint to be safe, and remove runs that you do not need.`, "bad", " ", button("Download the checkpoint", () => $("download-checkpoint").click()));
+    log(`Not saved: ${why}${running() ? " Training goes on." : ""} Download the checkpoint to be safe, and remove runs that you do not need.`, "bad", " ", downloadButton());
   } finally {
     release();
   }
