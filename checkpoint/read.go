@@ -112,6 +112,9 @@ func (f *File) Ints(name string) ([]int64, []int, error) {
 	return values(f, name, info, decode)
 }
 
+// Checksum identifies the data: that which [Write] stored, empty in files of other programs.
+func (f *File) Checksum() string { return f.checksum }
+
 // Verify reads the whole data section and compares it with the checksum that
 // [Write] stored. Files of other programs have none and pass.
 func (f *File) Verify() error {

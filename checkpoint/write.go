@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"unicode/utf8"
+
+	"wgjepa/internal/atomicfile"
 )
 
 // Encode writes a safetensors file to w: the tensors in the order given, the
@@ -72,7 +74,7 @@ func (osFiles) create(path string) (file, error) {
 func (osFiles) link(old, new string) error   { return os.Link(old, new) }
 func (osFiles) rename(old, new string) error { return os.Rename(old, new) }
 func (osFiles) remove(path string) error     { return os.Remove(path) }
-func (osFiles) syncFolder(path string) error { return syncFolder(path) }
+func (osFiles) syncFolder(path string) error { return atomicfile.SyncFolder(path) }
 
 func write(d files, path string, tensors []Entry, metadata map[string]string, keep bool) error {
 	tmp := path + ".tmp"

@@ -154,6 +154,7 @@ type Options struct {
 	Dim              int           // 2 or 3 where an array's axes leave it open or only such images are wanted; 0: as found
 	Frame            int           // use this volume of 4-D files, from 1; 0 refuses them
 	FramesAsChannels bool          // use all volumes of 4-D files as channels
+	Channels         int           // bring pictures to 1 or 3 channels; 0: as found, and grey ones among coloured ones to 3
 	Stack            bool          // the pictures of a folder are the slices of one volume
 	ZeroNonFinite    bool          // read NaN and Inf voxels as 0
 	SkipBad          bool          // leave unreadable files out instead of refusing the whole
@@ -212,6 +213,9 @@ func (o Options) Validate() error {
 	}
 	if o.Frame < 0 || o.FramesAsChannels && o.Frame > 0 {
 		return fmt.Errorf("data: volume %d of 4-D files, all as channels %t: choose one from 1, or all as channels", o.Frame, o.FramesAsChannels)
+	}
+	if o.Channels < 0 {
+		return fmt.Errorf("data: channels %d must be positive, or 0 to take them as found", o.Channels)
 	}
 	if !slices.Contains([]Fit{"", FitCropOrPad, FitResize}, o.Fit) {
 		return fmt.Errorf("data: fit %q must be %q or %q", o.Fit, FitCropOrPad, FitResize)

@@ -313,7 +313,7 @@ func TestRefusals(t *testing.T) {
 	fsys := mem(map[string][]byte{
 		"sizes/a.nii": a, "sizes/b.nii": b,
 		"axes/a.nii": a, "axes/b.png": pic(4, 4, 1, 0),
-		"channels/a.png": pic(4, 4, 1, 0), "channels/b.png": pic(4, 4, 3, 0),
+		"channels/a.png": pic(4, 4, 1, 0), "channels/b.mha": append([]byte("ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementNumberOfChannels = 2\nElementDataFile = LOCAL\n"), make([]byte, 32)...),
 		"bad/a.nii": a, "bad/b.nii": short, "bad/c.nii": a, "bad/d.nii.gz": []byte("\x1f\x8b garbage"), "bad/e.png": nil,
 		"nan/a.nii": a, "nan/b.nii": nan,
 		"allbad/b.nii":        short,
@@ -326,7 +326,7 @@ func TestRefusals(t *testing.T) {
 	for path, want := range map[string]string{
 		"sizes":    "data: 2 images have 2 different sizes (a.nii is 4×5×6, b.nii is 4×5×7): set the size",
 		"axes":     "a.nii has 3 axes (4×5×6), b.png has 2 (4×4)",
-		"channels": "channels differ: a.png has 1, b.png has 3",
+		"channels": "channels differ: a.png has 1, b.mha has 2",
 		"bad":      "3 of 5 files cannot be used",
 		"nan":      "nan/b.nii: 1 of 120 voxels are NaN or Inf",
 		"allbad":   "nothing could be read",

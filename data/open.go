@@ -449,6 +449,7 @@ func (c *collection) finish() (Dataset, *Report, error) {
 	if err := c.refusals(); err != nil {
 		return nil, c.report, err
 	}
+	c.recolour()
 	size, err := c.shape()
 	if err != nil {
 		return nil, c.report, err

@@ -33,14 +33,15 @@ type session struct {
 	device  *gpu.Device
 	adapter string // that device was opened with
 
-	ds      data.Dataset // nil until open
-	report  *data.Report
-	source  reading       // how ds was read
-	ownSize bool          // ds has the size of its files, which nobody asked for
-	conf    config.Config // of the last open
-	unfit   error         // why conf does not fit ds
-	loader  *data.Loader
-	feed    jepa.Source // of batches: the loader, or the device by it
+	ds          data.Dataset // nil until open
+	report      *data.Report
+	source      reading       // how ds was read
+	ownSize     bool          // ds has the size of its files, which nobody asked for
+	ownChannels bool          // ds has the channels of its files, which nobody asked for
+	conf        config.Config // of the last open
+	unfit       error         // why conf does not fit ds
+	loader      *data.Loader
+	feed        jepa.Source // of batches: the loader, or the device by it
 
 	trainer  *jepa.Trainer   // of the last training
 	run      config.Config   // that it was made with
@@ -300,7 +301,7 @@ type reading struct {
 	labels  string // what decides their labels and splits
 }
 
-func readingOf(conf *config.Config, size []int) reading {
+func readingOf(conf *config.Config, channels int, size []int) reading {
 	o := conf.Options()
 	labels := fmt.Sprintf("%q %q %q %q %q %q %v", o.Splits, o.Labels, o.LabelColumn, o.LabelKind, o.SubjectColumn, o.Subjects, *o.Split)
 	o.Split, o.Splits, o.Labels, o.LabelColumn, o.LabelKind, o.SubjectColumn, o.Subjects = nil, "", "", "", "", "", ""
@@ -309,6 +310,9 @@ func readingOf(conf *config.Config, size []int) reading {
 	}
 	if o.Dim == len(size) {
 		o.Dim = 0
+	}
+	if o.Channels == channels {
+		o.Channels = 0
 	}
 	return reading{fmt.Sprintf("%q %v %v", conf.Data.Paths, conf.Data.Phantoms, o), labels}
 }
@@ -348,8 +352,8 @@ func (s *session) open(c command) (any, error) {
 // read opens the data of conf, or keeps those that are open.
 func (s *session) read(c command, conf *config.Config) error {
 	o := conf.Options()
-	if s.ds != nil && !c.Reread && (s.ownSize || len(o.Size) > 0) {
-		if _, size := s.ds.Shape(); readingOf(conf, size) == s.source {
+	if s.ds != nil && !c.Reread && (s.ownSize || len(o.Size) > 0) && (s.ownChannels || o.Channels > 0) {
+		if channels, size := s.ds.Shape(); readingOf(conf, channels, size) == s.source {
 			return nil
 		}
 	}
@@ -359,7 +363,7 @@ func (s *session) read(c command, conf *config.Config) error {
 		return unread(err, report)
 	}
 	channels, size := ds.Shape()
-	source, trainer := readingOf(conf, size), s.trainer
+	source, trainer := readingOf(conf, channels, size), s.trainer
 	if s.ds != nil {
 		was, wasSize := s.ds.Shape()
 		if source.samples != s.source.samples || ds.Fingerprint() != s.ds.Fingerprint() || channels != was || !slices.Equal(size, wasSize) {
@@ -367,7 +371,7 @@ func (s *session) read(c command, conf *config.Config) error {
 		}
 	}
 	s.closeData()
-	s.ds, s.report, s.source, s.ownSize, s.trainer = ds, report, source, len(o.Size) == 0, trainer
+	s.ds, s.report, s.source, s.ownSize, s.ownChannels, s.trainer = ds, report, source, len(o.Size) == 0, o.Channels == 0, trainer
 	if n := s.seenHeldOut(); n > 0 {
 		post(c.ID, "warning", map[string]any{"message": fmt.Sprintf("the encoder trained on %d of the samples that these labels hold out, though without labels: figures of them may be too good. Train anew to have them held out", n)})
 	}

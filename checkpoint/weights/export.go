@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"wgjepa/checkpoint"
+	"wgjepa/internal/atomicfile"
 )
 
 // Layout is a program whose names and nesting a file follows.
@@ -46,48 +47,25 @@ func (w *Weights) Save(path string, l Layout) error {
 	case HubLayout:
 		if err = os.MkdirAll(path, 0o755); err == nil {
 			err = w.WriteHub(func(name string, write func(io.Writer) error) error {
-				return writeFile(filepath.Join(path, name), write)
+				return atomicfile.Write(filepath.Join(path, name), write)
 			})
 		}
 	case ONNXLayout:
-		err = writeFile(path, w.WriteONNX)
+		err = atomicfile.Write(path, w.WriteONNX)
 	default:
 		switch {
 		case strings.HasSuffix(path, ".safetensors"):
-			err = writeFile(path, func(out io.Writer) error { return w.WriteSafetensors(out, l) })
+			err = atomicfile.Write(path, func(out io.Writer) error { return w.WriteSafetensors(out, l) })
 		case l == NIDLLayout && strings.HasSuffix(path, ".ckpt"):
-			err = writeFile(path, w.WriteLightning)
+			err = atomicfile.Write(path, w.WriteLightning)
 		default:
-			err = writeFile(path, func(out io.Writer) error { return w.WriteTorch(out, l) })
+			err = atomicfile.Write(path, func(out io.Writer) error { return w.WriteTorch(out, l) })
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("weights: writing %s: %w", path, err)
 	}
 	return nil
-}
-
-// writeFile lets write fill path.tmp and renames it to path.
-func writeFile(path string, write func(io.Writer) error) error {
-	tmp := path + ".tmp"
-	f, err := os.Create(tmp)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return err
 }
 
 // group is one dictionary of a layout.

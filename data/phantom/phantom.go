@@ -14,6 +14,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"sync/atomic"
 
 	"wgjepa/data/volume"
+	"wgjepa/internal/atomicfile"
 )
 
 // Classes names the label of a volume: the organ that is shrunk.
@@ -272,11 +274,8 @@ func writeTable(name string, classes []int) error {
 	for i, class := range classes {
 		rows = append(rows, []string{Name(i), Classes[class]})
 	}
-	f, err := os.Create(name)
+	err := atomicfile.Write(name, func(w io.Writer) error { return csv.NewWriter(w).WriteAll(rows) })
 	if err != nil {
-		return fmt.Errorf("phantom: %w", err)
-	}
-	if err := errors.Join(csv.NewWriter(f).WriteAll(rows), f.Close()); err != nil {
 		return fmt.Errorf("phantom: writing %s: %w", name, err)
 	}
 	return nil

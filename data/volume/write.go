@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"wgjepa/internal/atomicfile"
 )
 
 // WriteNIfTI writes one volume (H, W, D), row-major, as NIfTI-1 with its affine
@@ -98,34 +99,19 @@ func WriteFile[T uint8 | float32](name string, size [3]int, affine [4][4]float64
 }
 
 // WriteChannelsFile is [WriteFile] of several volumes (C, H, W, D), as [WriteChannels] writes them.
-func WriteChannelsFile[T uint8 | float32](name string, channels int, size [3]int, affine [4][4]float64, values []T) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".part-*")
-	if err != nil {
-		return fmt.Errorf("volume: %w", err)
-	}
-	defer func() {
+func WriteChannelsFile[T uint8 | float32](name string, channels int, size [3]int, affine [4][4]float64, values []T) error {
+	err := atomicfile.Write(name, func(w io.Writer) error {
+		if !strings.HasSuffix(name, ".gz") {
+			return WriteChannels(w, channels, size, affine, values)
+		}
+		z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
 		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("volume: writing %s: %w", name, err)
-		}
-	}()
-	if strings.HasSuffix(name, ".gz") {
-		z, _ := gzip.NewWriterLevel(f, gzip.BestSpeed)
-		if err := WriteChannels(z, channels, size, affine, values); err != nil {
 			return err
 		}
-		if err := z.Close(); err != nil {
-			return err
-		}
-	} else if err := WriteChannels(f, channels, size, affine, values); err != nil {
-		return err
+		return errors.Join(WriteChannels(z, channels, size, affine, values), z.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("volume: writing %s: %w", name, err)
 	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
+	return nil
 }

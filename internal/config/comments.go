@@ -45,7 +45,7 @@ var comments = map[string]string{
 	"encoder":                "the Vision Transformer, in timm's terms",
 	"encoder.img_size":       "per axis, from the data where empty",
 	"encoder.patch_size":     "per axis, or one number for all; chosen where empty",
-	"encoder.in_chans":       "channels, from the data where 0",
+	"encoder.in_chans":       "channels, from the data where 0; pictures are brought to 1 (grey) or 3 (colour)",
 	"encoder.embed_dim":      "width; 0: 256",
 	"encoder.depth":          "blocks; 0: 6",
 	"encoder.num_heads":      "attention heads; 0: one for 32 of the width",

@@ -153,7 +153,7 @@ func Default(preset string) (Config, error) {
 }
 
 // Options of opening the data. An img_size that is given without a data.size is
-// the size to bring samples to.
+// the size to bring samples to, in_chans the channels to bring pictures to.
 func (c *Config) Options() data.Options {
 	d := &c.Data
 	var size []int // nil: the files' own
@@ -170,7 +170,8 @@ func (c *Config) Options() data.Options {
 	return data.Options{
 		Size: size, Dim: len(size), Fit: data.Fit(d.Fit), Pad: data.Pad(d.Pad), Normalize: data.Normalization(d.Normalize),
 		Reorient: d.Reorient, Spacing: d.Spacing, Frame: d.Frame, FramesAsChannels: d.FramesAsChannels,
-		Stack: d.Stack, ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
+		Channels: c.Encoder.InChans,
+		Stack:    d.Stack, ZeroNonFinite: d.ZeroNonFinite, SkipBad: d.SkipBad, CacheBytes: cache,
 		Split:  &data.SplitPlan{Val: d.Val, Test: d.Test, ByOrder: d.SplitByOrder, Mixed: !d.Stratify, Seed: d.SplitSeed},
 		Splits: d.Splits, Labels: d.Labels, LabelColumn: d.LabelColumn, LabelKind: data.LabelKind(d.LabelKind),
 		SubjectColumn: d.SubjectColumn, Subjects: data.SubjectSource(d.SubjectFrom),

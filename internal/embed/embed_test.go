@@ -119,7 +119,7 @@ func TestMemory(t *testing.T) {
 			if o.Tokens {
 				table.Patches = func(i int) []int { return s.Grid(i).Size }
 			}
-			p, err := OpenPartial(out, nil, width)
+			p, err := OpenPartial(out, nil, width, false)
 			require.NoError(t, err)
 			before, peak := live(), uint64(0)
 			require.NoError(t, s.Run(t.Context(), 0, func(x Sample) error {
@@ -336,7 +336,7 @@ func embedTo(t *testing.T, ds data.Dataset, vit model.ViT, out string, patches b
 	if patches {
 		table.Patches = func(i int) []int { return s.Grid(i).Size }
 	}
-	p, err := OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 3)
+	p, err := OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 3, false)
 	if err != nil {
 		return err
 	}
@@ -417,28 +417,49 @@ func TestPartialRefuses(t *testing.T) {
 	ds := &generated{n: 23, size: []int{4, 6}}
 	out := filepath.Join(t.TempDir(), "z.csv")
 	require.Error(t, embedTo(t, ds, vit, out, false, 9))
-	_, err := OpenPartial(out, map[string]string{"data": "d", "weights": "v"}, 3)
+	_, err := OpenPartial(out, map[string]string{"data": "d", "weights": "v"}, 3, false)
 	require.ErrorContains(t, err, "its weights is w, here v: finish that one, or begin anew with --overwrite")
-	_, err = OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 4)
+	_, err = OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 4, false)
 	require.ErrorContains(t, err, "does not fit")
 	b, err := os.ReadFile(out + ".part")
 	require.NoError(t, err)
 	b[headerLen+7] ^= 1
 	require.NoError(t, os.WriteFile(out+".part", b, 0o644))
-	_, err = OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 3)
+	_, err = OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 3, false)
 	require.ErrorContains(t, err, "is damaged")
 	require.NoError(t, os.WriteFile(out+".part", b[:200], 0o644))
-	_, err = OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 3)
+	_, err = OpenPartial(out, map[string]string{"data": "d", "weights": "w"}, 3, false)
 	require.ErrorContains(t, err, "is damaged")
 	require.NoError(t, os.WriteFile(out+".part.json", []byte("{"), 0o644))
-	_, err = OpenPartial(out, nil, 3)
+	_, err = OpenPartial(out, nil, 3, false)
 	require.ErrorContains(t, err, "begin anew")
-	require.NoError(t, RemovePartial(out))
-	p, err := OpenPartial(out, nil, 3)
+	p, err := OpenPartial(out, nil, 3, true)
 	require.NoError(t, err)
 	require.Zero(t, p.Done())
+	require.NoError(t, p.Add([]float32{1, 2, 3}))
 	require.NoError(t, p.Close())
-	_, err = OpenPartial(filepath.Join(out, "no", "folder"), nil, 3)
+	p, err = OpenPartial(out, nil, 3, true)
+	require.NoError(t, err)
+	require.Equal(t, 1, p.Done(), "what can go on goes on")
+	next, err := p.Reader()
+	require.NoError(t, err)
+	row, err := next()
+	require.NoError(t, err)
+	require.Equal(t, []float32{1, 2, 3}, row)
+	_, err = next()
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, p.Add([]float32{4, 5, 6, 7, 8, 9})) // after the rows, wherever they were read
+	require.Equal(t, int64(3), p.Rows())
+	next, err = p.Reader()
+	require.NoError(t, err)
+	for _, want := range [][]float32{{1, 2, 3}, {4, 5, 6}, {7, 8, 9}} {
+		row, err = next()
+		require.NoError(t, err)
+		require.Equal(t, want, row)
+	}
+	require.NoError(t, p.Close())
+	require.NoError(t, RemovePartial(out))
+	_, err = OpenPartial(filepath.Join(out, "no", "folder"), nil, 3, false)
 	require.Error(t, err)
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"wgjepa/data/numpy"
+	"wgjepa/internal/atomicfile"
 )
 
 // Partial is the rows of a table that is not complete, in files beside it from which it can be
@@ -35,7 +36,7 @@ type Partial struct {
 type state struct {
 	Of      map[string]string `json:"of"`    // what the rows belong to
 	Width   int               `json:"width"` // numbers of a row
-	Done    int               `json:"done"`  // samples that were embedded or left out
+	Done    int               `json:"done"`  // samples that were added or left out
 	Rows    int64             `json:"rows"`
 	CRC32   uint32            `json:"crc32"` // of the rows
 	Skipped []Skipped         `json:"skipped,omitempty"`
@@ -56,8 +57,20 @@ const headerLen = numpy.Float32HeaderLen
 const saveEvery = 5 * time.Second
 
 // OpenPartial opens the rows of the table at path, or begins them. of says what they belong to:
-// those of anything else are refused with the difference. A row has width numbers.
-func OpenPartial(path string, of map[string]string, width int) (*Partial, error) {
+// those of anything else, and damaged ones, are refused with the difference, or with anew give
+// way. A row has width numbers.
+func OpenPartial(path string, of map[string]string, width int, anew bool) (*Partial, error) {
+	p, err := openPartial(path, of, width)
+	if err != nil && anew {
+		if err := RemovePartial(path); err != nil {
+			return nil, err
+		}
+		return openPartial(path, of, width)
+	}
+	return p, err
+}
+
+func openPartial(path string, of map[string]string, width int) (*Partial, error) {
 	p := &Partial{path: path, state: state{Of: of, Width: width}}
 	text, err := os.ReadFile(p.sidecar())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,11 +84,11 @@ func OpenPartial(path string, of map[string]string, width int) (*Partial, error)
 		err = json.Unmarshal(text, &had)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s, of an embedding that was interrupted: %w: begin anew with --overwrite", p.sidecar(), err)
+		return nil, fmt.Errorf("%s, of a table that was interrupted: %w: begin anew with --overwrite", p.sidecar(), err)
 	}
 	for _, key := range slices.Sorted(maps.Keys(of)) {
 		if had.Of[key] != of[key] {
-			return nil, fmt.Errorf("%s is of another embedding: its %s is %s, here %s: finish that one, or begin anew with --overwrite", p.numbers(), key, had.Of[key], of[key])
+			return nil, fmt.Errorf("%s is of another table: its %s is %s, here %s: finish that one, or begin anew with --overwrite", p.numbers(), key, had.Of[key], of[key])
 		}
 	}
 	if had.Width != width || had.Rows < 0 || had.Done < 0 || had.Rows > math.MaxInt64/4/int64(width)-headerLen {
@@ -116,7 +129,7 @@ func (p *Partial) size() int64     { return 4 * p.state.Rows * int64(p.state.Wid
 func (p *Partial) numbers() string { return p.path + ".part" }
 func (p *Partial) sidecar() string { return p.path + ".part.json" }
 
-// Done is the number of samples, from the first, that need not be embedded again.
+// Done is the number of samples, from the first, that need no work again.
 func (p *Partial) Done() int { return p.state.Done }
 
 // Rows is the number of rows.
@@ -124,6 +137,21 @@ func (p *Partial) Rows() int64 { return p.state.Rows }
 
 // Skipped lists the samples that were left out.
 func (p *Partial) Skipped() []Skipped { return p.state.Skipped }
+
+// Each calls use with each of the first n samples, of those that are done, that was not left out.
+func (p *Partial) Each(n int, use func(sample int) error) error {
+	skipped := p.Skipped()
+	for i := range n {
+		if len(skipped) > 0 && skipped[0].Sample == i {
+			skipped = skipped[1:]
+			continue
+		}
+		if err := use(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Add appends the rows of the next sample.
 func (p *Partial) Add(rows []float32) error {
@@ -140,6 +168,24 @@ func (p *Partial) Add(rows []float32) error {
 	p.state.CRC32 = crc32.Update(p.state.CRC32, crc32.IEEETable, p.bytes)
 	p.state.Rows += int64(len(rows) / p.state.Width)
 	return p.next()
+}
+
+// Reader reads the rows so far in order; a row is valid until the next.
+func (p *Partial) Reader() (next func() ([]float32, error), err error) {
+	if err := p.w.Flush(); err != nil {
+		return nil, p.advice(err)
+	}
+	in := bufio.NewReaderSize(io.NewSectionReader(p.f, headerLen, p.size()), 1<<20)
+	raw, row := make([]byte, 4*p.state.Width), make([]float32, p.state.Width)
+	return func() ([]float32, error) {
+		if _, err := io.ReadFull(in, raw); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.numbers(), err)
+		}
+		for k := range row {
+			row[k] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*k:]))
+		}
+		return row, nil
+	}, nil
 }
 
 // Skip leaves the next sample out.
@@ -163,7 +209,7 @@ func (p *Partial) save() error {
 		err = p.f.Sync()
 	}
 	if err == nil {
-		err = writeWhole(p.sidecar(), func(w io.Writer) error { return json.NewEncoder(w).Encode(p.state) })
+		err = atomicfile.Write(p.sidecar(), func(w io.Writer) error { return json.NewEncoder(w).Encode(p.state) })
 	}
 	p.saved = time.Now()
 	return p.advice(err)
@@ -196,28 +242,4 @@ func RemovePartial(path string) error {
 		}
 	}
 	return nil
-}
-
-// writeWhole lets write fill a file that appears when it is complete.
-func writeWhole(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path + ".tmp")
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriterSize(f, 1<<20)
-	err = write(w)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }

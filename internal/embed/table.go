@@ -1,14 +1,10 @@
 package embed
 
 import (
-	"bufio"
-	"encoding/binary"
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +12,7 @@ import (
 
 	"wgjepa/data"
 	"wgjepa/data/numpy"
+	"wgjepa/internal/atomicfile"
 )
 
 // Table is what a complete table holds: a row a sample, or with Patches a row a patch.
@@ -103,20 +100,15 @@ type Row struct {
 
 // each reads the rows of a complete partial table in order. A row is valid until the next.
 func (t Table) each(p *Partial, use func(Row) error) error {
-	if _, err := p.f.Seek(headerLen, io.SeekStart); err != nil {
+	next, err := p.Reader()
+	if err != nil {
 		return err
 	}
-	in := bufio.NewReaderSize(p.f, 1<<20)
-	raw := make([]byte, 4*p.state.Width)
-	row := Row{Values: make([]float32, p.state.Width)}
-	return t.samples(p, func(i int) error {
-		row.ID = t.ID(i)
-		read := func() error {
-			if _, err := io.ReadFull(in, raw); err != nil {
-				return fmt.Errorf("%s: %w", p.numbers(), err)
-			}
-			for k := range row.Values {
-				row.Values[k] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*k:]))
+	return p.Each(t.ds.Len(), func(i int) error {
+		row := Row{ID: t.ID(i)}
+		read := func() (err error) {
+			if row.Values, err = next(); err != nil {
+				return err
 			}
 			return use(row)
 		}
@@ -148,21 +140,6 @@ func everyPlace(grid, at []int, do func() error) error {
 	}
 }
 
-// samples calls use with every sample that was not left out.
-func (t Table) samples(p *Partial, use func(i int) error) error {
-	skipped := p.Skipped()
-	for i := range t.ds.Len() {
-		if len(skipped) > 0 && skipped[0].Sample == i {
-			skipped = skipped[1:]
-			continue
-		}
-		if err := use(i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // IDsFile is the name of the table of identifiers beside an .npy file.
 func IDsFile(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) + ".ids.csv" }
 
@@ -180,10 +157,10 @@ func (t Table) FinishNPY(p *Partial) error {
 	ids := IDsFile(p.path)
 	tmp := p.path + ".part.csv"
 	var written []int
-	if err := t.samples(p, func(i int) error { written = append(written, i); return nil }); err != nil {
+	if err := p.Each(t.ds.Len(), func(i int) error { written = append(written, i); return nil }); err != nil {
 		return err
 	}
-	if err := writeWhole(tmp, func(w io.Writer) error { return t.WriteIDs(w, written) }); err != nil {
+	if err := atomicfile.Write(tmp, func(w io.Writer) error { return t.WriteIDs(w, written) }); err != nil {
 		return p.advice(err)
 	}
 	if _, err := p.f.WriteAt(numpy.Float32Header(shape...), 0); err != nil {
@@ -230,10 +207,7 @@ type RowWriter interface {
 // Finish makes a complete partial table the file at its path, as the writer that open makes
 // writes it.
 func (t Table) Finish(p *Partial, open func(io.Writer) (RowWriter, error)) error {
-	if err := p.w.Flush(); err != nil {
-		return p.advice(err)
-	}
-	err := writeWhole(p.path, func(w io.Writer) error {
+	err := atomicfile.Write(p.path, func(w io.Writer) error {
 		rows, err := open(w)
 		if err != nil {
 			return err

@@ -105,7 +105,7 @@ size changes an embedding by float32 rounding at most.`,
 	oneOf(cmd, &o.maps.grid, "maps-grid", "voxels of a map: patches, or those of the scan", "patches", "scan")
 	f.IntVar(&o.batch, "batch-size", 0, "samples at once (default: the run's)")
 	f.BoolVar(&o.stats, "stats", false, "measure the encoder alone too, and say where the time went")
-	f.BoolVar(&o.overwrite, "overwrite", false, "replace the table, and what an interrupted one left")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace the table, and what an interrupted one of other data or weights left")
 	o.from.add(cmd, "weights-")
 	return cmd
 }
@@ -169,12 +169,9 @@ type embedding struct {
 
 // of says what the rows of a table belong to, so that no others are added to them.
 func (e *embedding) of() map[string]string {
-	d := &e.conf.Data
 	of := map[string]string{
 		"weights": e.weights, "encoder": e.conf.Probe.Encoder, "data": e.ds.Fingerprint(), "adapter": e.d.Info().Name, "batch size": fmt.Sprint(e.o.batch),
-		"preparation": fmt.Sprintf("size %v, fit %s, pad %s, normalize %s, reorient %t, spacing %v, frame %d, frames_as_channels %t, zero_nonfinite %t",
-			d.Size, d.Fit, d.Pad, d.Normalize, d.Reorient, d.Spacing, d.Frame, d.FramesAsChannels, d.ZeroNonFinite),
-		"pooling": e.conf.Probe.Pooling, "window": "none", "maps": "none",
+		"preparation": preparation(&e.conf.Data), "pooling": e.conf.Probe.Pooling, "window": "none", "maps": "none",
 	}
 	if e.o.patches {
 		of["pooling"] = "none: patches"
@@ -211,12 +208,7 @@ func (e *embedding) run() (err error) {
 		return err
 	}
 	defer unlock()
-	if e.o.overwrite {
-		if err := embed.RemovePartial(e.o.out); err != nil {
-			return err
-		}
-	}
-	p, err := embed.OpenPartial(e.o.out, e.of(), width)
+	p, err := embed.OpenPartial(e.o.out, e.of(), width, e.o.overwrite)
 	if err != nil {
 		return err
 	}
@@ -226,11 +218,11 @@ func (e *embedding) run() (err error) {
 	}
 	if e.o.maps.dir != "" {
 		if e.maps, err = e.openMaps(ctx); err != nil {
-			return e.ended(err, p)
+			return ended(err, p, e.ds.Len(), "samples")
 		}
 	}
 	if err := e.write(ctx, p); err != nil {
-		return e.ended(err, p)
+		return ended(err, p, e.ds.Len(), "samples")
 	}
 	if p.Rows() == 0 {
 		return fmt.Errorf("none of %d samples could be embedded: %s", e.ds.Len(), p.Skipped()[0].Reason)
@@ -250,15 +242,15 @@ func (e *embedding) run() (err error) {
 	return e.report(samples, width, skipped)
 }
 
-// ended says how an embedding that stopped goes on.
-func (e *embedding) ended(err error, p *embed.Partial) error {
+// ended says how work on n samples that stopped goes on.
+func ended(err error, p *embed.Partial, n int, what string) error {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
 	if closeErr := p.Close(); closeErr != nil {
 		return errors.Join(err, closeErr)
 	}
-	return fmt.Errorf("%w after %d of %d samples: the same command again goes on from there", err, p.Done(), e.ds.Len())
+	return fmt.Errorf("%w after %d of %d %s: the same command again goes on from there", err, p.Done(), n, what)
 }
 
 // oneGrid refuses an array of patches where samples have different numbers of them.

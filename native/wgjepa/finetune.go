@@ -11,6 +11,7 @@ import (
 
 	"wgjepa/data"
 	"wgjepa/gpu"
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
@@ -134,7 +135,7 @@ func (t *tuning) open() error {
 	if t.o.resume {
 		return nil
 	}
-	if err := t.folder.write(configFile, t.conf.TOML()); err != nil {
+	if err := atomicfile.WriteBytes(t.folder.path(configFile), t.conf.TOML()); err != nil {
 		return err
 	}
 	return t.folder.writeSplit(t.ds)
@@ -231,9 +232,5 @@ func (t *tuning) report(r *evaluate.Finetuned) {
 }
 
 func (t *tuning) writePredictions(r *evaluate.Finetuned) error {
-	var b strings.Builder
-	if err := r.WritePredictions(&b); err != nil {
-		return err
-	}
-	return t.folder.write(predictionsFile, []byte(b.String()))
+	return atomicfile.Write(t.folder.path(predictionsFile), r.WritePredictions)
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +12,7 @@ import (
 
 	"wgjepa/checkpoint"
 	"wgjepa/data"
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/config"
 	"wgjepa/jepa"
 )
@@ -128,23 +129,9 @@ func writable(path string) error {
 	return os.Remove(f.Name())
 }
 
-// write writes a small file so that a crash leaves the old or the new one.
-func (r runFolder) write(name string, content []byte) error {
-	tmp := r.path("." + name + ".tmp")
-	if err := os.WriteFile(tmp, content, 0o644); err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	return os.Rename(tmp, r.path(name))
-}
-
 // writeSplit lists whose each sample is and what it is for.
 func (r runFolder) writeSplit(ds data.Dataset) error {
-	var b bytes.Buffer
-	if err := data.WriteSplits(&b, ds); err != nil {
-		return err
-	}
-	return r.write(splitFile, b.Bytes())
+	return atomicfile.Write(r.path(splitFile), func(w io.Writer) error { return data.WriteSplits(w, ds) })
 }
 
 // moved lists samples that the run was trained on and that ds has for something else now:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
 )
@@ -93,8 +94,7 @@ func label(c *console, flags *configFlags, path string, paths []string, out stri
 		return err
 	}
 	bar.end()
-	folder := runFolder(filepath.Dir(out))
-	if err := folder.write(filepath.Base(out), []byte(b.String())); err != nil {
+	if err := atomicfile.WriteBytes(out, []byte(b.String())); err != nil {
 		return err
 	}
 	found := ""

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/evaluate"
 	"wgjepa/jepa"
 )
@@ -81,7 +82,7 @@ func (r runFolder) openMetrics(step int) (*metrics, []metric, error) {
 		}
 		b.Write(append(line, '\n'))
 	}
-	if err := r.write(metricsFile, []byte(b.String())); err != nil {
+	if err := atomicfile.WriteBytes(r.path(metricsFile), []byte(b.String())); err != nil {
 		return nil, nil, err
 	}
 	f, err := os.OpenFile(r.path(metricsFile), os.O_APPEND|os.O_WRONLY, 0)

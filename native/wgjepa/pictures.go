@@ -1,15 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"image"
 	"image/png"
-	"path/filepath"
+	"io"
 	"slices"
 
 	"wgjepa/data"
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
 	"wgjepa/internal/picture"
@@ -23,12 +23,7 @@ const pictureSamples = 3
 
 // writePNG writes an image whole or not at all.
 func writePNG(path string, m image.Image) error {
-	var b bytes.Buffer
-	if err := png.Encode(&b, m); err != nil {
-		return err
-	}
-	folder := runFolder(filepath.Dir(path))
-	return folder.write(filepath.Base(path), b.Bytes())
+	return atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, m) })
 }
 
 // drawCurves draws the metrics file.

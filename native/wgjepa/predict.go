@@ -11,12 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"wgjepa/data"
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/config"
+	"wgjepa/internal/embed"
 	"wgjepa/internal/patchmap"
 	"wgjepa/internal/picture"
 	"wgjepa/jepa"
@@ -54,6 +55,9 @@ own voxels (NaN where the encoder did not look), surprise.csv with the scans
 in order of their mean error, the most surprising first, and surprise.png, which shows
 the first ` + strconv.Itoa(surprisePictures) + ` of them on planes through their most surprising patch.
 
+surprise.csv appears when all is complete. Until then surprise.csv.part grows, and after
+an interruption the same command goes on from there.
+
 RUN is the folder of a run, or its weights or checkpoint. Scans are prepared as the run's
 own. A run whose mask ratio leaves a patch out of every draw has no error there: raise
 --draws.`,
@@ -78,7 +82,7 @@ own. A run whose mask ratio leaves a patch out of every draw has no error there:
 	oneOf(cmd, &o.grid, "maps-grid", "voxels of a map: those of the scan, or patches", "scan", "patches")
 	hide(cmd, "splits", "label-column") // scans of all parts are shown
 	f.IntVar(&o.draws, "draws", 64, "number of draws of masks")
-	f.BoolVar(&o.overwrite, "overwrite", false, "replace what is in the folder")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace what is in the folder, and what an interrupted prediction of other scans or weights left")
 	return cmd
 }
 
@@ -97,10 +101,18 @@ func predict(c *console, flags *configFlags, run string, paths []string, o predi
 		return err
 	}
 	defer s.close()
+	spaced, ok := s.ds.(data.Spaced)
+	if !ok {
+		return errors.New("these data have no place in space")
+	}
 	s.d.Scope(func() {
-		var errors *jepa.Surprise
-		if errors, err = jepa.LoadSurprise(s.d, s.file); err == nil {
-			p := &prediction{c: c, ds: s.ds, conf: &s.conf, surprise: errors, o: o, names: newFileNames(s.ds, ".surprise.nii.gz")}
+		var found *jepa.Surprise
+		if found, err = jepa.LoadSurprise(s.d, s.file); err == nil {
+			p := &prediction{c: c, ds: spaced, conf: &s.conf, surprise: found, o: o, names: newFileNames(s.ds, ".surprise.nii.gz")}
+			p.of = map[string]string{
+				"weights": s.file.Checksum(), "data": s.ds.Fingerprint(), "adapter": s.d.Info().Name, "preparation": preparation(&s.conf.Data),
+				"number of draws": strconv.Itoa(o.draws), "voxels of maps": o.grid,
+			}
 			err = p.run()
 		}
 	})
@@ -110,11 +122,14 @@ func predict(c *console, flags *configFlags, run string, paths []string, o predi
 // prediction is one run of predict.
 type prediction struct {
 	c        *console
-	ds       data.Dataset
+	ds       data.Spaced
 	conf     *config.Config
 	surprise *jepa.Surprise
 	o        predictOptions
 	names    fileNames
+	of       map[string]string // what the figures belong to
+	grid     patchmap.Grid
+	rows     []surprised // the largest mean first
 }
 
 // surprised is one row of the table.
@@ -126,7 +141,7 @@ type surprised struct {
 	name, subject, file string
 }
 
-func (p *prediction) run() error {
+func (p *prediction) run() (err error) {
 	ctx, stop := interruptible(nil)
 	defer stop()
 	unlock, err := runFolder(p.o.out).open()
@@ -134,69 +149,114 @@ func (p *prediction) run() error {
 		return err
 	}
 	defer unlock()
-	rows, err := p.scans(ctx)
+	table := filepath.Join(p.o.out, surpriseTable)
+	if err := runFolder(p.o.out).remove(surpriseTable); err != nil { // maps beside it become others
+		return err
+	}
+	v := p.surprise.Config.Encoder
+	p.grid = patchmap.Whole(v.ImgSize, v.PatchSize)
+	part, err := embed.OpenPartial(table, p.of, p.grid.Len(), p.o.overwrite)
 	if err != nil {
 		return err
 	}
-	if err := p.table(rows); err != nil {
+	defer func() { err = errors.Join(err, part.Close()) }()
+	if err := p.mapped(part); err != nil {
 		return err
 	}
-	if err := p.picture(rows); err != nil {
+	if err := p.scans(ctx, part); err != nil {
+		return ended(err, part, p.ds.Len(), "scans")
+	}
+	for _, s := range part.Skipped() {
+		p.c.warn("left out: %s: %s", s.Name, s.Reason)
+	}
+	if len(p.rows) == 0 {
+		return fmt.Errorf("none of %d scans could be read: %s", p.ds.Len(), part.Skipped()[0].Reason)
+	}
+	// The table last: where it is, all is.
+	if err := p.picture(); err != nil {
 		return err
 	}
-	return p.report(rows)
+	if err := atomicfile.Write(table, p.writeTable); err != nil {
+		return err
+	}
+	if err := errors.Join(part.Close(), embed.RemovePartial(table)); err != nil {
+		return err
+	}
+	return p.report()
 }
 
-// scans maps every scan; the table's order is the result's.
-func (p *prediction) scans(ctx context.Context) ([]surprised, error) {
-	spaced, ok := p.ds.(data.Spaced)
-	if !ok {
-		return nil, errors.New("these data have no place in space")
+// mapped takes the errors of the scans that an interrupted run has mapped.
+func (p *prediction) mapped(part *embed.Partial) error {
+	if part.Done() == 0 {
+		return nil
 	}
-	v := p.surprise.Config.Encoder
-	grid := patchmap.Whole(v.ImgSize, v.PatchSize)
-	x := make([]float32, v.SampleLen())
-	bar := p.c.bar("predict", p.ds.Len(), 0)
+	p.c.say("continuing after %d of %d scans", part.Done(), p.ds.Len())
+	next, err := part.Reader()
+	if err != nil {
+		return err
+	}
+	return part.Each(part.Done(), func(i int) error {
+		values, err := next()
+		if err != nil {
+			return err
+		}
+		return p.take(i, slices.Clone(values))
+	})
+}
+
+// scans maps the scans that are left.
+func (p *prediction) scans(ctx context.Context, part *embed.Partial) error {
+	x := make([]float32, p.surprise.Config.Encoder.SampleLen())
+	bar := p.c.bar("predict", p.ds.Len(), part.Done())
 	defer bar.end()
-	var rows []surprised
-	skipped := 0
-	for i := range p.ds.Len() {
+	for i := part.Done(); i < p.ds.Len(); i++ {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("interrupted after %d of %d scans: their maps are in %s, without a table", i, p.ds.Len(), p.o.out)
+			return ctx.Err()
 		}
 		if err := p.ds.Read(i, x); err != nil {
 			if !p.conf.Data.SkipBad {
-				return nil, fmt.Errorf("%w\nwith --skip-bad such scans are left out", err)
+				return fmt.Errorf("%w\nwith --skip-bad such scans are left out; stopped", err)
 			}
-			p.c.warn("left out: %v", err)
-			skipped++
+			if err := part.Skip(p.ds.Name(i), err); err != nil {
+				return err
+			}
 			continue
 		}
-		row := surprised{sample: i, name: p.ds.Name(i), subject: p.ds.Subject(i), errors: make([]float32, grid.Len()), file: p.names.of(i)}
-		if err := p.surprise.Patches(x, p.o.draws, row.errors); err != nil {
-			return nil, err
+		values := make([]float32, p.grid.Len())
+		if err := p.surprise.Patches(x, p.o.draws, values); err != nil {
+			return err
 		}
-		if err := row.summarise(); err != nil {
-			return nil, err
+		if err := p.take(i, values); err != nil {
+			return err
 		}
-		s := spaced.Space(i)
-		path := filepath.Join(p.o.out, row.file)
-		var err error
-		if p.o.grid == "scan" {
-			err = grid.WriteOnScan(path, row.errors, 1, s.Affine, s.Stored, s.StoredAffine)
-		} else {
-			err = grid.Write(path, row.errors, 1, s.Affine)
+		if err := p.writeMap(i, values); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, err
+		if err := part.Add(values); err != nil {
+			return err
 		}
-		rows = keepMost(rows, row)
 		bar.set(i + 1)
 	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("none of %d scans could be read", skipped)
+	return nil
+}
+
+// writeMap writes the map of scan i.
+func (p *prediction) writeMap(i int, values []float32) error {
+	s, path := p.ds.Space(i), filepath.Join(p.o.out, p.names.of(i))
+	if p.o.grid == "scan" {
+		return p.grid.WriteOnScan(path, values, 1, s.Affine, s.Stored, s.StoredAffine)
 	}
-	return rows, nil
+	return p.grid.Write(path, values, 1, s.Affine)
+}
+
+// take adds scan i to the rows.
+func (p *prediction) take(i int, values []float32) error {
+	row := surprised{sample: i, name: p.ds.Name(i), subject: p.ds.Subject(i), errors: values, file: p.names.of(i)}
+	if err := row.summarise(); err != nil {
+		return err
+	}
+	p.rows = keepMost(p.rows, row)
+	return nil
 }
 
 // keepMost inserts a row, the largest mean first, and forgets the patches of those that no
@@ -234,21 +294,13 @@ func (r *surprised) summarise() error {
 	return nil
 }
 
-// table writes the figures of every scan.
-func (p *prediction) table(rows []surprised) error {
-	var b strings.Builder
-	w := csv.NewWriter(&b)
-	if err := writeSurprise(w, rows); err != nil {
-		return err
-	}
-	return runFolder(p.o.out).write(surpriseTable, []byte(b.String()))
-}
-
-func writeSurprise(w *csv.Writer, rows []surprised) error {
+// writeTable writes the figures of every scan.
+func (p *prediction) writeTable(to io.Writer) error {
+	w := csv.NewWriter(to)
 	if err := w.Write([]string{"rank", "name", "subject", "mean_error", "largest_error", "unpredicted_patches", "map"}); err != nil {
 		return err
 	}
-	for i, r := range rows {
+	for i, r := range p.rows {
 		number := func(v float64) string { return strconv.FormatFloat(v, 'g', 9, 64) }
 		if err := w.Write([]string{strconv.Itoa(i + 1), r.name, r.subject, number(r.mean), number(r.most), strconv.Itoa(r.missing), filepath.ToSlash(r.file)}); err != nil {
 			return err
@@ -259,10 +311,10 @@ func writeSurprise(w *csv.Writer, rows []surprised) error {
 }
 
 // picture draws the most surprising scans.
-func (p *prediction) picture(rows []surprised) error {
+func (p *prediction) picture() error {
 	v := p.surprise.Config.Encoder
 	var samples []picture.Surprised
-	for _, r := range rows[:min(len(rows), surprisePictures)] {
+	for _, r := range p.rows[:min(len(p.rows), surprisePictures)] {
 		m, err := sampleImage(p.ds, r.sample, v.Grid())
 		if err != nil {
 			return err
@@ -271,27 +323,27 @@ func (p *prediction) picture(rows []surprised) error {
 		samples = append(samples, picture.Surprised{Image: m, Errors: r.errors})
 	}
 	low, high := picture.ErrorScale(samples)
-	title := fmt.Sprintf("Where the predictor errs: %d of %d scans, the most surprising first", len(samples), len(rows))
+	title := fmt.Sprintf("Where the predictor errs: %d of %d scans, the most surprising first", len(samples), len(p.rows))
 	return writePNG(filepath.Join(p.o.out, surprisePicture), picture.Surprise(title, low, high, samples))
 }
 
 // report prints the table's beginning, or all of it as JSON.
-func (p *prediction) report(rows []surprised) error {
+func (p *prediction) report() error {
 	missing := 0
-	for _, r := range rows {
+	for _, r := range p.rows {
 		missing += r.missing
 	}
 	if missing > 0 {
-		p.c.warn("%d patches of %d scans were a target of none of %d draws: raise --draws", missing, len(rows), p.o.draws)
+		p.c.warn("%d patches of %d scans were a target of none of %d draws: raise --draws", missing, len(p.rows), p.o.draws)
 	}
 	if p.c.json {
-		for i, r := range rows {
+		for i, r := range p.rows {
 			p.c.emit(map[string]any{"rank": i + 1, "name": r.name, "subject": r.subject, "mean_error": r.mean, "largest_error": r.most, "unpredicted_patches": r.missing, "map": filepath.Join(p.o.out, r.file)})
 		}
 		return nil
 	}
-	fmt.Fprintf(p.c.out, "%s: %d maps, %s, %s\n", p.o.out, len(rows), surpriseTable, surprisePicture)
-	return printSurprise(p.c.out, rows)
+	fmt.Fprintf(p.c.out, "%s: %d maps, %s, %s\n", p.o.out, len(p.rows), surpriseTable, surprisePicture)
+	return printSurprise(p.c.out, p.rows)
 }
 
 func printSurprise(w io.Writer, rows []surprised) error {

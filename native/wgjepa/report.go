@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/evaluate"
 	"wgjepa/internal/picture"
 	"wgjepa/internal/report"
@@ -93,7 +94,7 @@ func writeReport(c *console, flags *configFlags, run string, paths []string, out
 	if err := r.page.Write(&page); err != nil {
 		return err
 	}
-	if err := runFolder(filepath.Dir(out)).write(filepath.Base(out), page.Bytes()); err != nil {
+	if err := atomicfile.WriteBytes(out, page.Bytes()); err != nil {
 		return err
 	}
 	c.result(map[string]any{"file": out, "bytes": page.Len()}, "%s: %s\n", out, bytesText(uint64(page.Len())))

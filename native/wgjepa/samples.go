@@ -42,6 +42,12 @@ func readDataWith(c *console, conf *config.Config, o data.Options) (data.Dataset
 	return ds, nil
 }
 
+// preparation says how samples are prepared, for what must not go on with others.
+func preparation(d *config.Data) string {
+	return fmt.Sprintf("size %v, fit %s, pad %s, normalize %s, reorient %t, spacing %v, frame %d, frames_as_channels %t, zero_nonfinite %t",
+		d.Size, d.Fit, d.Pad, d.Normalize, d.Reorient, d.Spacing, d.Frame, d.FramesAsChannels, d.ZeroNonFinite)
+}
+
 // adviseData adds to an error of reading which flag would help.
 func adviseData(err error, report *data.Report, conf *config.Config) error {
 	var differ *data.SizesError

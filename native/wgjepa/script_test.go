@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -58,7 +59,7 @@ func TestStories(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode, "sleep": sleep, "fetch": fetch, "freeaddr": freeAddr, "lock": holdLock,
+			"waitfor": waitFor, "killresume": killResume, "jsonlines": jsonLines, "sametensors": sameTensors, "setbyte": setByte, "exitcode": exitCode, "sleep": sleep, "fetch": fetch, "freeaddr": freeAddr, "lock": holdLock, "pictures": pictures,
 		},
 	})
 }
@@ -110,6 +111,23 @@ func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	unlock, err := lock(ts.MkAbs(args[0]), args[0])
 	ts.Check(err)
 	ts.Defer(unlock)
+}
+
+// pictures DIR writes grey and coloured pictures by turns.
+func pictures(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.Mkdir(ts.MkAbs(args[0]), 0o755))
+	for i := range 20 {
+		grey, coloured := image.NewGray(image.Rect(0, 0, 16, 16)), image.NewNRGBA(image.Rect(0, 0, 16, 16))
+		for k := range 256 {
+			grey.Pix[k] = uint8(k*(i+3) + k/16*i)
+			copy(coloured.Pix[4*k:], []uint8{uint8(k * (i + 1)), uint8(k / 16 * (i + 5)), uint8(k + i), 255})
+		}
+		var m image.Image = grey
+		if i%2 == 1 {
+			m = coloured
+		}
+		ts.Check(writePNG(ts.MkAbs(filepath.Join(args[0], fmt.Sprintf("%02d.png", i))), m))
+	}
 }
 
 // exitCode N wgjepa ARGS… runs the command and checks its exit code.

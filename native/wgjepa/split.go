@@ -1,17 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"wgjepa/data"
+	"wgjepa/internal/atomicfile"
 )
 
 func splitCommand(c *console) *cobra.Command {
@@ -33,18 +30,14 @@ file with --splits; it may be edited.`,
 			if err != nil {
 				return err
 			}
-			if _, err := os.Stat(out); !overwrite && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s is there already: choose another --out, or --overwrite it", out)
+			if err := unused(out, overwrite); err != nil {
+				return err
 			}
 			ds, err := readData(c, &conf)
 			if err != nil {
 				return err
 			}
-			var text bytes.Buffer
-			if err := data.WriteSplits(&text, ds); err != nil {
-				return err
-			}
-			if err := runFolder(filepath.Dir(out)).write(filepath.Base(out), text.Bytes()); err != nil {
+			if err := atomicfile.Write(out, func(w io.Writer) error { return data.WriteSplits(w, ds) }); err != nil {
 				return err
 			}
 			parts := map[string]splitPart{}

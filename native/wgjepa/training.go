@@ -12,6 +12,7 @@ import (
 
 	"wgjepa/data"
 	"wgjepa/gpu"
+	"wgjepa/internal/atomicfile"
 	"wgjepa/internal/config"
 	"wgjepa/internal/evaluate"
 	"wgjepa/internal/resident"
@@ -126,7 +127,7 @@ func (t *training) openFolder() error {
 			}
 			t.o.start = nil // no longer needed, and maybe large
 		}
-		if err := t.folder.write(configFile, t.conf.TOML()); err != nil {
+		if err := atomicfile.WriteBytes(t.folder.path(configFile), t.conf.TOML()); err != nil {
 			return err
 		}
 		if err := t.folder.writeSplit(t.ds); err != nil {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package checkpoint
+package atomicfile
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// syncFolder flushes the folder itself, where a rename is recorded.
-func syncFolder(path string) error {
+// SyncFolder flushes the folder itself, where a rename is recorded.
+func SyncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err
