@@ -23,7 +23,8 @@ type downloader struct {
 	progress func(done, total int64) // total 0 where the server does not say
 }
 
-// attempts in a row that bring nothing, after which a download fails.
+// attempts in a row that bring nothing, and attempts in all to get a file whose checksum is
+// right, after which a download fails.
 const attempts = 5
 
 // mostBytes bounds a file: the largest set takes 13 GB.
@@ -37,7 +38,7 @@ func (e finalError) Unwrap() error { return e.error }
 // run downloads until the file is whole and its checksum right. It returns its length, or
 // what there is of it.
 func (d *downloader) run(ctx context.Context) (int64, error) {
-	resumed := false
+	resumed, wrong := false, 0
 	pause := d.pause
 	for failures := 0; ; {
 		before := d.length()
@@ -55,7 +56,7 @@ func (d *downloader) run(ctx context.Context) (int64, error) {
 			if err := os.Remove(d.part); err != nil {
 				return now, err
 			}
-			if !resumed {
+			if wrong++; !resumed || wrong == attempts {
 				return 0, fmt.Errorf("the server's file is another one: MD5 %s, not %s, %d bytes; it was not kept. Try later, or from another network", sum, d.md5, now)
 			}
 			d.say("%s: what was there before was damaged; it is fetched from the start", d.name)

@@ -168,6 +168,13 @@ func TestFetchRefuses(t *testing.T) {
 			w.Header().Set("Content-Type", "application/octet-stream")
 			w.Write(content[1:])
 		}, "the server's file is another one: MD5 ", 1},
+		"wrong and cut": {func(n int, w http.ResponseWriter, _ *http.Request) {
+			if n%2 == 0 {
+				hijacked(w, fmt.Sprintf("200 OK\r\nContent-Length: %d", len(content)), content[1:1001])
+				return
+			}
+			hijacked(w, fmt.Sprintf("206 Partial Content\r\nContent-Range: bytes 1000-%d/%[1]d\r\nContent-Length: %d", len(content), len(content)-1000), content[1000:])
+		}, "the server's file is another one: MD5 ", 2 * attempts},
 		"wrong range": {func(n int, w http.ResponseWriter, _ *http.Request) {
 			if n == 0 {
 				hijacked(w, fmt.Sprintf("200 OK\r\nContent-Length: %d", len(content)), content[:1000])
@@ -189,7 +196,7 @@ func TestFetchRefuses(t *testing.T) {
 			_, err := d.run(context.Background())
 			require.ErrorContains(t, err, c.want)
 			require.Len(t, *asked, c.requests)
-			if name == "wrong" {
+			if strings.HasPrefix(name, "wrong") && name != "wrong range" {
 				require.NoFileExists(t, d.part)
 			}
 		})
