@@ -73,7 +73,8 @@
 //	          have labels, and labels_out is given, writes those, uint8 (size…).
 //	          → {"name", "class", "channels", "size", "grid", "spacing" (mm a voxel, 1
 //	          where unknown), "low", "high", "labels"}
-//	estimate  {"adapter"} → {"memory": bytes by part, "total", "limit", "fits"}
+//	estimate  {"adapter"} → {"memory": bytes by part, "total", "limit", "fits"}, and where it
+//	          does not fit the "batch" that would, 0 where none does, of "batch_size", and "why"
 //	          limit 0: the adapter does not tell
 //
 // # Training

@@ -541,12 +541,16 @@ func (s *session) estimate(c command) (any, error) {
 	}
 	info := d.Info()
 	m, err := jepa.Prepare(d, s.conf.Config) // training is likely to follow
-	result := map[string]any{"memory": m, "total": m.Total(), "limit": info.Memory, "trained": s.trainer != nil, "fits": err == nil && (info.Memory == 0 || m.Total() <= info.Memory)}
+	if err != nil && !errors.Is(err, gpu.ErrMemory) {
+		return nil, err
+	}
+	fits := err == nil && (info.Memory == 0 || m.Total() <= info.Memory)
+	result := map[string]any{"memory": m, "total": m.Total(), "limit": info.Memory, "trained": s.trainer != nil, "fits": fits}
 	if err != nil {
-		if !errors.Is(err, gpu.ErrMemory) {
-			return nil, err
-		}
 		result["why"] = err.Error()
+	}
+	if !fits {
+		result["batch"], result["batch_size"] = jepa.LargestBatch(info, s.conf.Config), s.conf.BatchSize
 	}
 	return result, nil
 }

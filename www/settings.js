@@ -218,7 +218,10 @@ export function fitSentence(e) {
   const need = bytes(e.total);
   if (!e.fits) {
     const why = e.why ? plain(e.why) : `It needs ${need}, and there are ${bytes(e.limit)}.`;
-    return `Does not fit. ${why} Choose a smaller model, or smaller samples.`;
+    const change = e.batch > 0
+      ? `A batch of ${count(e.batch, "sample")} would: in the configuration, set batch_size = ${e.batch} and accumulate_grad_batches = ${Math.ceil(e.batch_size / e.batch)}. Or choose`
+      : "Choose";
+    return `Does not fit. ${why} ${change} a smaller model, or smaller samples.`;
   }
   if (!e.limit) {
     // Browsers keep the size of the memory to themselves.

@@ -42,6 +42,10 @@ const opened = await client.request("open", { paths: ["/in/set.npy"], config: [c
 equal([opened.samples, opened.channels, opened.size, opened.splits], [24, 1, [16, 16, 16], { test: 2, train: 20, val: 2 }], "open");
 const fit = await client.request("estimate");
 holds(fit.total > 0 && fit.fits === true, `estimate: ${JSON.stringify(fit)}`);
+await client.request("open", { paths: ["/in/set.npy"], config: [config], set: ["batch_size=20", "encoder.patch_size=[2]", "encoder.embed_dim=1024", "encoder.num_heads=16", "predictor_embed_dim=32"] });
+const unfit = await client.request("estimate");
+holds(!unfit.fits && unfit.why && unfit.batch > 0 && unfit.batch < 20 && unfit.batch_size === 20, `estimate of too large a batch: ${JSON.stringify(unfit)}`);
+await client.request("open", { paths: ["/in/set.npy"], config: [config], set: ["data.normalize=z"] });
 await refused(client.request("embed", { out: "/e.npy" }), "command", "nothing was trained yet");
 
 // Training: pause holds it still, other commands are answered in between, stop
