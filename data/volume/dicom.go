@@ -30,12 +30,14 @@ const (
 	tagInstanceUID    = 0x00080018
 	tagModality       = 0x00080060
 	tagThickness      = 0x00180050
+	tagEcho           = 0x00180081
 	tagBetween        = 0x00180088
 	tagImagerSpacing  = 0x00181164
 	tagMosaic         = 0x0019100a // Siemens
 	tagPatient        = 0x00100020
 	tagSeriesUID      = 0x0020000e
 	tagInstance       = 0x00200013
+	tagTime           = 0x00200100 // which of several times
 	tagPosition       = 0x00200032
 	tagOrientation    = 0x00200037
 	tagSamples        = 0x00280002
@@ -106,7 +108,9 @@ type dicomFile struct {
 	name, syntax, class, modality string
 	seriesUID, instanceUID        string
 	patient                       uint64 // 0 where it is not known
-	instance                      int
+	instance, time                int
+	imageType                     string
+	echo                          float64 // ms
 	photometric                   string
 	rows, columns, frames         int
 	samples, planar               int
@@ -354,6 +358,7 @@ func (e *elements) value(tag, length uint32, depth int, into *attributes) error 
 	}
 	switch tag {
 	case tagImageType:
+		f.imageType = text
 		if strings.Contains(text, "MOSAIC") && f.mosaic == 0 {
 			f.mosaic = -1 // the number of tiles follows
 		}
@@ -389,6 +394,12 @@ func (e *elements) value(tag, length uint32, depth int, into *attributes) error 
 		f.seriesUID = text
 	case tagInstance:
 		f.instance, _ = strconv.Atoi(text)
+	case tagTime:
+		f.time, _ = strconv.Atoi(text)
+	case tagEcho:
+		if v := list(1); v != nil {
+			f.echo = v[0]
+		}
 	case tagSamples:
 		f.samples = short()
 	case tagPhotometric:
@@ -417,7 +428,7 @@ func (e *elements) value(tag, length uint32, depth int, into *attributes) error 
 
 var wanted = func() map[uint32]bool {
 	m := map[uint32]bool{}
-	for _, t := range []uint32{tagImageType, tagClass, tagInstanceUID, tagModality, tagPatient, tagThickness, tagBetween, tagImagerSpacing, tagMosaic, tagSeriesUID, tagInstance, tagPosition, tagOrientation, tagSamples, tagPhotometric, tagPlanar, tagFrames, tagRows, tagColumns, tagSpacing, tagAllocated, tagStored, tagHigh, tagSigned, tagIntercept, tagSlope, tagCSA} {
+	for _, t := range []uint32{tagImageType, tagClass, tagInstanceUID, tagModality, tagPatient, tagThickness, tagEcho, tagBetween, tagImagerSpacing, tagMosaic, tagSeriesUID, tagInstance, tagTime, tagPosition, tagOrientation, tagSamples, tagPhotometric, tagPlanar, tagFrames, tagRows, tagColumns, tagSpacing, tagAllocated, tagStored, tagHigh, tagSigned, tagIntercept, tagSlope, tagCSA} {
 		m[t] = true
 	}
 	return m

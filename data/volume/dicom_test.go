@@ -175,6 +175,47 @@ func TestSeriesFrames(t *testing.T) {
 	}
 }
 
+// TestSeriesEchoes: two echoes in one series, whose instances both count from 1 and whose
+// names are in no order, become two volumes and never a mixture.
+func TestSeriesEchoes(t *testing.T) {
+	u16 := func(x int) []byte { return []byte{byte(x), byte(x >> 8)} }
+	image := func(uid, at, instance int, echo string, value byte) *fstest.MapFile {
+		b := append(make([]byte, 128), "DICM"...)
+		b = append(b, element(2, 0x10, "UI", []byte("1.2.840.10008.1.2.1\x00"))...)
+		for _, e := range []struct {
+			group, number uint16
+			vr, value     string
+		}{
+			{8, 0x18, "UI", fmt.Sprintf("1.%04d", uid)}, {0x18, 0x81, "DS", echo}, {0x20, 0xe, "UI", "1.7 "}, {0x20, 0x13, "IS", fmt.Sprintf("%2d", instance)},
+			{0x20, 0x32, "DS", fmt.Sprintf(`0\0\%d`, at) + " "}, {0x20, 0x37, "DS", `1\0\0\0\1\0 `}, {0x28, 2, "US", string(u16(1))}, {0x28, 4, "CS", "MONOCHROME2 "},
+			{0x28, 0x10, "US", string(u16(1))}, {0x28, 0x11, "US", string(u16(2))}, {0x28, 0x30, "DS", `1\1 `},
+			{0x28, 0x100, "US", string(u16(8))}, {0x28, 0x101, "US", string(u16(8))}, {0x28, 0x102, "US", string(u16(7))}, {0x28, 0x103, "US", string(u16(0))},
+			{0x7fe0, 0x10, "OW", string([]byte{value, value})},
+		} {
+			b = append(b, element(e.group, e.number, e.vr, []byte(e.value))...)
+		}
+		return &fstest.MapFile{Data: b}
+	}
+	fsys := fstest.MapFS{
+		"a": image(1, 0, 1, "90", 100), "b": image(2, 0, 1, "9.5 ", 10),
+		"c": image(3, 1, 2, "9.5 ", 11), "d": image(4, 1, 2, "90", 101),
+		"e": image(5, 2, 4, "90", 102), "f": image(6, 2, 3, "9.5 ", 12),
+	}
+	files := []string{"a", "b", "c", "d", "e", "f"}
+	for frame, want := range [][]float32{{10, 11, 12, 10, 11, 12}, {100, 101, 102, 100, 101, 102}} {
+		s := OpenSeries(fsys, files, Options{Frame: frame + 1})
+		require.Len(t, s, 1)
+		require.NoError(t, s[0].Err)
+		got, err := s[0].Image.Read(nil)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+	fsys["f"] = image(6, 2, 3, "20", 12)
+	s := OpenSeries(fsys, files, Options{Frame: 1})
+	require.Len(t, s, 1)
+	assert.ErrorContains(t, s[0].Err, "have other echo times: b 9.5 ms, f 20 ms: separate them")
+}
+
 // TestSeriesDamaged cuts a file of each series short everywhere: an error, never a panic.
 func TestSeriesDamaged(t *testing.T) {
 	for name, e := range readFormats(t).Series {

@@ -167,10 +167,13 @@ func assemble(fsys fs.FS, files []*dicomFile, opt Options) (Image, error) {
 		all[i].along = dot(all[i].position, normal)
 	}
 	slices.SortStableFunc(all, func(a, b slice) int {
-		return cmp.Or(cmp.Compare(a.along, b.along), cmp.Compare(a.file.instance, b.file.instance), cmp.Compare(a.frame, b.frame), cmp.Compare(a.file.name, b.file.name))
+		return cmp.Compare(a.along, b.along)
 	})
 	places, step, uneven, err := even(all)
 	if err != nil {
+		return nil, err
+	}
+	if err := volumes(places); err != nil {
 		return nil, err
 	}
 	h.Notes = append(h.Notes, uneven...)
@@ -388,6 +391,25 @@ func even(all []slice) (places [][]slice, step float64, notes []string, err erro
 		notes = append(notes, fmt.Sprintf("slices are %.4g to %.4g mm apart; %.4g is used", low, high, step))
 	}
 	return places, step, notes, nil
+}
+
+// volumes sorts the images at each place by the volume that they belong to: by time, echo and
+// kind, since numbers of instances may begin again with each of these.
+func volumes(places [][]slice) error {
+	volume := func(a, b slice) int {
+		return cmp.Or(cmp.Compare(a.file.time, b.file.time), cmp.Compare(a.file.echo, b.file.echo), cmp.Compare(a.file.imageType, b.file.imageType))
+	}
+	for _, p := range places {
+		slices.SortStableFunc(p, func(a, b slice) int {
+			return cmp.Or(volume(a, b), cmp.Compare(a.file.instance, b.file.instance), cmp.Compare(a.frame, b.frame), cmp.Compare(a.file.name, b.file.name))
+		})
+		for i := range p {
+			if first := places[0][i]; len(p) > 1 && first.file.echo != p[i].file.echo {
+				return fmt.Errorf("several volumes in one series, of which the slices have other echo times: %s %g ms, %s %g ms: separate them", path.Base(first.file.name), first.file.echo, path.Base(p[i].file.name), p[i].file.echo)
+			}
+		}
+	}
+	return nil
 }
 
 // tiles turns a Siemens mosaic into its slices: a square of tiles, row by row, whose
