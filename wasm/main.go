@@ -88,6 +88,8 @@
 //	          "steps_per_second", "seconds_left"} and, with probe_every_ms, "probe"
 //	          {"step", "result"}. A file that cannot be written is a "warning" with
 //	          "kind" "save", and training goes on. → {"step", "total", "stopped"}
+//	restore   {"path", "adapter"}: the networks of the last training anew from a state
+//	          that save wrote, on any adapter → {"step", "total"}
 //	pause, resume   hold the training, and all work of the device, between two
 //	          updates
 //	stop      ends the training after the batch at hand; with dir, the state of the
@@ -148,7 +150,7 @@
 //
 // adapter is as in gpu.Open. While a training runs, commands are heard after the
 // update at hand; those that would replace what it works on are refused: open,
-// load, train, finetune, and all of the program.
+// load, restore, train, finetune, and all of the program.
 package main
 
 import (

@@ -155,6 +155,8 @@ func (s *session) try(c command) (result any, err error) {
 		return s.estimate(c)
 	case "load":
 		return s.load(c)
+	case "restore":
+		return s.restore(c)
 	case "train":
 		return s.endable(func() (any, error) { return s.train(c) })
 	case "pause", "resume", "stop":

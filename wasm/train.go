@@ -86,6 +86,25 @@ func (s *session) train(c command) (any, error) {
 	return map[string]any{"step": t.Updates(), "total": t.Schedule.Total, "stopped": stopped, "saved": saved}, nil
 }
 
+// restore makes the trainer of the last training anew, on any adapter, from a state that
+// it saved.
+func (s *session) restore(c command) (any, error) {
+	if s.runs == 0 {
+		return nil, commandError("nothing was trained yet: there is nothing to restore")
+	}
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	conf, seen := s.conf, s.seen // both may be of other settings and labels than the training's
+	defer func() { s.conf, s.seen, s.state = conf, seen, "" }()
+	s.conf, s.state = s.run, c.Path
+	t, err := s.newTrainer(c)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"step": t.Updates(), "total": t.Schedule.Total}, nil
+}
+
 // heard is the source of batches that hears stop between those of one update.
 func (s *session) heard() jepa.Source {
 	if d, ok := s.feed.(jepa.DeviceSource); ok {

@@ -10,7 +10,7 @@ import { diagnosticsText } from "./downloads.js";
 import { chosen, drops } from "./drop.js";
 import "./finetune.js";
 import { advice, where } from "./help.js";
-import { fit, generated, take } from "./opening.js";
+import { changeAdapter, generated, take } from "./opening.js";
 import { adapter, choiceOf, enter, entering, log, page, program, request, running, state, status, testing } from "./page.js";
 import { viewer } from "./parts.js";
 import "./resume.js";
@@ -36,7 +36,7 @@ function wire() {
     generated();
   });
   drops($("drop"), take, (problem) => say($("drop-error"), problem));
-  $("adapter").addEventListener("change", () => fit());
+  $("adapter").addEventListener("change", changeAdapter);
   $("train").addEventListener("click", train);
   $("pause").addEventListener("click", () => pause().catch((e) => log(plain(e), "bad")));
   $("stop").addEventListener("click", stop);

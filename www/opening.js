@@ -189,6 +189,29 @@ function showOpened() {
   showData(page.opened, page.source);
 }
 
+let moving = Promise.resolve(); // of what is brought to another adapter
+
+// changeAdapter brings what was trained to the adapter that was chosen.
+export function changeAdapter() {
+  const to = adapter(), path = "/trained.safetensors"; // in the program’s memory
+  if (page.trained && !running()) {
+    $("train").disabled = true;
+    moving = moving.then(async () => {
+      status("Bringing the trained encoder to this adapter…");
+      try {
+        await request("save", { path });
+        await request("restore", { path, adapter: to });
+        status("The trained encoder is here, too.");
+      } catch (e) { // fit() says what became of it
+        note(`restore: ${e.message}`);
+        status("");
+      }
+      await program.remove(path).catch(() => {});
+    });
+  }
+  return moving.then(fit);
+}
+
 // fit asks whether the training fits the adapter.
 export async function fit() {
   const turn = opening;

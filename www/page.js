@@ -37,10 +37,20 @@ export const page = {
 export const testing = new URLSearchParams(location.search).has("test");
 export const program = startProgram({ test: testing, onEnded: ended, onTrouble: ({ message }) => log(message, "warn") });
 
+/** @type {(() => void)[]} */
+const losses = [];
+
+// losing has f called when a command found the graphics device lost.
+/** @param {() => void} f */
+export const losing = (f) => { losses.push(f); };
+
 /** @param {string} command @param {any} [args] @param {(e: any) => void} [onEvent] */
 export const request = (command, args = {}, onEvent = () => {}) => program.client.request(command, args, (e) => {
   if (e.event === "warning") log(plain(e.message), "warn");
   else onEvent(e);
+}).catch((e) => {
+  if (e.kind === "lost") for (const f of losses) f();
+  throw e;
 });
 
 // ---- where the page stands

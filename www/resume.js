@@ -16,7 +16,7 @@ async function listRuns() {
   $("resume").hidden = runs.length === 0;
   $("resume").open = state() === "empty";
   showRuns(runs, resume, async (name) => {
-    await program.removeRun(name);
+    if (!await program.removeRun(name)) say($("drop-error"), "That run is open in another tab: close that tab, then remove it.");
     listRuns();
   });
 }

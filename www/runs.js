@@ -22,15 +22,21 @@ export class Run {
     this.program = program;
     this.name = name;
     this.dir = `/runs/${name}`;
-    this.title = meta?.title ?? name;
+    this.from = ""; // the state to go on from
+    this.take(meta);
+    this.opens = false; // it was chosen from the list, and is to be loaded even if it is finished
+  }
+
+  // take makes the run what its description says.
+  /** @param {any} meta */
+  take(meta) {
+    this.title = meta?.title ?? this.name;
     this.meta = meta;
     this.config = meta?.config ?? "";
     this.step = this.saved = meta?.saved ?? 0;
-    this.savedAt = meta?.savedAt ?? 0;
+    this.savedAt = this.described = meta?.savedAt ?? 0;
     this.finished = meta?.finished ?? false;
     this.history = meta?.history ?? null;
-    this.from = ""; // the state to go on from
-    this.opens = false; // it was chosen from the list, and is to be loaded even if it is finished
   }
 
   /** @param {any} opened @param {any} source @param {string} adapter */
@@ -53,9 +59,19 @@ export class Run {
   }
 
   // describe keeps what the page wants to know of the run.
-  describe() {
+  async describe() {
     Object.assign(this.meta ??= { title: this.title, created: Date.now() }, { config: this.config, saved: this.saved, savedAt: this.savedAt || Date.now(), finished: this.finished, history: this.history });
-    return this.program.saveRun(this.name, this.meta);
+    const { savedAt } = this.meta;
+    await this.program.saveRun(this.name, this.meta);
+    this.described = savedAt;
+  }
+
+  // kept is the run's description as it lies in the browser, and how that stands to
+  // what this tab wrote or read last: "same", "other", where another tab has saved the
+  // run since, or "gone". Only who holds the run's lock can rely on it.
+  async kept() {
+    const meta = await this.program.describedRun(this.name);
+    return { meta, stands: !this.described ? "same" : !meta ? "gone" : meta.savedAt === this.described ? "same" : "other" };
   }
 
   // keepData copies the files to the run where there is room, so that it can go

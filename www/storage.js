@@ -40,7 +40,7 @@ const missing = (e) => Object.assign(new Error("a part of the page is missing in
 //	          it rejects where the program cannot begin, with advised where its
 //	          message says what to do
 //	put, get, keep, list, remove    files, as in wasm/worker.js; a promise each
-//	runs, saveRun, removeRun        runs that are kept
+//	runs, describedRun, saveRun, removeRun    runs that are kept
 //	lose()    destroys the GPU devices, with test only
 //	end()     ends the program
 //
@@ -136,16 +136,28 @@ export function program({ file = wasm, test = false, onEnded = () => {}, onTroub
     const { held = [] } = await navigator.locks?.query() ?? {};
     for (const run of found.values()) {
       run.busy = held.some((lock) => lock.name === lockName(run.name));
-      run.meta = await get(`/runs/${run.name}/${pageFile}`).then((f) => new Response(f).json()).catch(() => null);
+      run.meta = await describedRun(run.name);
     }
     return [...found.values()].sort((a, b) => b.time - a.time);
   };
+  // describedRun is what saveRun wrote last, whichever tab did, or null.
+  const describedRun = (name) => get(`/runs/${name}/${pageFile}`).then((f) => new Response(f).json()).catch(() => null);
   // saveRun keeps what the page wants to know of a run: any JSON.
   const saveRun = (name, meta) => put(`/runs/${name}/${pageFile}`, new TextEncoder().encode(JSON.stringify(meta)));
-  const removeRun = (name) => remove(`/runs/${name}`);
+  // removeRun is false where a tab is at the run, which stays.
+  const removeRun = async (name) => {
+    const release = await lockRun(name);
+    if (release === null) return false;
+    try {
+      await remove(`/runs/${name}`);
+    } finally {
+      release();
+    }
+    return true;
+  };
 
   return {
-    client, ready, put, get, keep, list, remove, runs, saveRun, removeRun,
+    client, ready, put, get, keep, list, remove, runs, describedRun, saveRun, removeRun,
     lose: () => send({ lose: true }),
     end: () => gone(0, new Error("the program was ended")),
   };

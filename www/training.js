@@ -4,7 +4,7 @@
 import { note } from "./diagnostics.js";
 import { $ } from "./dom.js";
 import { labelKind } from "./labels.js";
-import { adapter, adapterInfo, button, choiceOf, enter, entering, log, page, program, request, running, state, status } from "./page.js";
+import { adapter, adapterInfo, button, choiceOf, enter, entering, log, losing, page, program, request, running, state, status } from "./page.js";
 import { curves, viewer } from "./parts.js";
 import { clearProbe, showProbe } from "./probe.js";
 import { Run, newName } from "./runs.js";
@@ -55,7 +55,7 @@ export function continueRun(wait) {
   return true;
 }
 
-let stopping = false, beginning = false;
+let stopping = false, beginning = false, saving = false;
 
 // stop is heard by the training that runs, or by the one that is being prepared
 // as soon as it does.
@@ -63,6 +63,37 @@ export function stop() {
   stopping = true;
   status("Stopping…");
   request("stop").catch(() => {});
+}
+
+// agrees brings a run that this tab goes on with, and whose lock it holds, to what is
+// kept of it now, which another tab may have trained further or removed. It is false
+// where it cannot go on.
+/** @param {Run} run */
+async function agrees(run) {
+  const { meta, stands } = await run.kept(), unsaved = page.trained && page.step > run.saved;
+  if (stands === "other" && unsaved) {
+    log(`${run.title} was trained in another tab meanwhile, to update ${meta.saved}. What this tab has learnt to update ${page.step} is not saved: download its checkpoint to keep it. To go on with what the other tab saved, open the run below “Continue a run”.`, "bad", " ", downloadButton());
+    return false;
+  }
+  if (stands === "other") {
+    const before = run.saved;
+    run.take(meta);
+    page.step = run.step;
+    curves.load(run.history);
+    if (run.saved !== before) log(`${run.title} was trained in another tab meanwhile: it goes on from update ${run.saved}, which that tab saved.`);
+  }
+  if (stands !== "gone") return true;
+  if (page.trained) { // what is kept no longer is still in memory
+    await run.describe();
+    await request("save", { path: run.checkpoint });
+    run.wasSaved(page.step);
+    run.meta.kept = false;
+    return true;
+  }
+  page.run = null;
+  log(`${run.title} was removed from this browser, and cannot go on.`, "bad");
+  trainLabel();
+  return false;
 }
 
 export async function train() {
@@ -79,12 +110,16 @@ export async function train() {
     }
     // What still looks at an encoder would keep training waiting.
     if (jobs.probing || page.finetuning) await request("stop").catch(() => {});
+    if (again && !await agrees(run)) return release();
     page.run = run;
     run.opens = false;
     if (!again || !run.meta) {
       run.start(opened, source, adapterInfo()?.Name ?? "");
       await run.describe().catch(() => {}); // a full browser says so when it saves
     }
+  } catch (e) {
+    release?.();
+    return log(plain(e), "bad");
   } finally {
     beginning = false;
   }
@@ -108,8 +143,7 @@ export async function train() {
       const ending = request("train", { adapter: adapter(), dir: run.dir, checkpoint_every: 0, stats_ms: 200 }, trainEvent);
       if (stopping) request("stop").catch(() => {});
       const result = await ending;
-      release();
-      await finish(result);
+      await finish(result, release);
     } catch (e) {
       // A lost device comes back by itself once; where training moved on since, again.
       if (page.step > before + 20) tries = 0;
@@ -125,6 +159,26 @@ export async function train() {
     break;
   }
 }
+
+// A device that is lost after a training takes the trained networks along.
+let restoring = false;
+losing(async () => {
+  const run = page.run;
+  if (restoring || running() || !page.trained) return; // a training comes back by itself
+  restoring = true;
+  try {
+    if (!run?.from) throw new Error("the run was not saved");
+    const { step } = await request("restore", { path: run.from, adapter: adapter() });
+    page.step = step;
+    log(`The graphics device was lost. What was trained is loaded again, as it was saved at update ${step.toLocaleString("en")}: ask again for what did not come.`, "warn");
+  } catch (e) {
+    page.trained = false;
+    enter(state());
+    log(`The graphics device was lost, and what was trained with it: ${plain(e)}${run?.saved && page.opfs ? ` ${run.title} is kept: load the page again and continue it.` : ""}`, "bad");
+  } finally {
+    restoring = false;
+  }
+});
 
 /** @param {any} e */
 function trainEvent(e) {
@@ -168,8 +222,8 @@ export async function pause() {
   if (pausing) await save(false);
 }
 
-/** @param {{step: number, total: number, stopped: boolean, saved: boolean}} result */
-async function finish(result) {
+/** @param {{step: number, total: number, stopped: boolean, saved: boolean}} result @param {() => void} release lets other tabs have the run */
+async function finish(result, release) {
   const run = page.run;
   page.trained = true; // also where no update was left to do
   page.step = result.step;
@@ -186,6 +240,7 @@ async function finish(result) {
   progressText(result.stopped ? `Stopped at update ${result.step.toLocaleString("en")} of ${result.total.toLocaleString("en")}. ${result.saved ? "It is saved and can go on." : "It is not saved."}` : `Finished: ${count(result.step, "update")}.`);
   status(result.stopped ? "Stopped." : "Training finished.");
   await run.describe().catch((e) => log(plain(e), "warn"));
+  release();
   savedText();
   await jobs.last(run);
 }
@@ -279,7 +334,15 @@ const jobs = {
       if (page.run !== run || running()) return;
     }
     run.history = curves.history;
-    await run.describe().catch(() => {});
+    const release = await lockRun(run.name);
+    if (!release) return; // another tab goes on with it
+    try {
+      if ((await run.kept()).stands === "same") await run.describe();
+    } catch (e) {
+      note(`describe: ${e.message}`);
+    } finally {
+      release();
+    }
   },
 };
 
@@ -313,12 +376,20 @@ export async function save(asked) {
   // After its end a run is no longer this tab's: another may have gone on with it.
   let release = () => {};
   if (!running()) {
-    if (run.saved >= step) return log(`It is saved at update ${run.saved}.`);
+    if (saving) return; // a second press is none
+    saving = true;
     const held = await lockRun(run.name);
+    saving = held !== null;
     if (!held) return log(`${run.title} is open in another tab, which saves it. Download the checkpoint to keep what this one has.`, "bad");
     release = held;
   }
   try {
+    if (!running()) {
+      const { meta, stands } = await run.kept();
+      if (stands === "other") return log(`Not saved: ${run.title} was trained in another tab meanwhile, and what that one saved at update ${meta.saved} stays. Download the checkpoint to keep what this one has.`, "warn", " ", downloadButton());
+      if (stands === "same" && run.saved >= step) return log(`It is saved at update ${run.saved}.`);
+      if (stands === "gone") await run.describe(); // makes its folder
+    }
     await request("save", { path: run.checkpoint });
     run.wasSaved(step); // at least
     run.history = curves.history;
@@ -335,6 +406,7 @@ export async function save(asked) {
     log(`Not saved: ${why}${running() ? " Training goes on." : ""} Download the checkpoint to be safe, and remove runs that you do not need.`, "bad", " ", downloadButton());
   } finally {
     release();
+    saving = false;
   }
 }
 
