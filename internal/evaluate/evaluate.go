@@ -31,6 +31,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 
 	"wgjepa/data"
 	"wgjepa/data/phantom"
@@ -108,7 +109,7 @@ type Task struct {
 	Name       string     `json:"task"`
 	Classes    []string   `json:"classes,omitempty"`
 	Units      [3]int     `json:"samples"` // training, validation and test samples or volumes
-	Chosen     [2]float64 `json:"chosen"`  // C or the ridge penalty, of trained and untrained
+	Chosen     [2]float64 `json:"chosen"`  // C or the ridge penalty, of trained and untrained; 0 in folds, each of which chooses its own
 	Scores     []Score    `json:"scores"`
 	Note       string     `json:"note,omitempty"`
 	Regression bool       `json:"regression,omitempty"`
@@ -150,7 +151,7 @@ type evaluation struct {
 	result  Result
 }
 
-// ErrNoLabels says that there is nothing to ask features for.
+// ErrNoLabels says that there is nothing to ask features for: no labels, or no two that differ.
 var ErrNoLabels = errors.New("the data have no labels to probe: classes and numbers come from labels.csv, data.labels or sub-folders, voxel labels from a folder labels/ beside images/")
 
 // Run evaluates. progress is called after each batch with how many samples of
@@ -176,8 +177,14 @@ func (b *Baseline) Run(ds data.Dataset, c *config.Config, trained, untrained Enc
 	if err := e.readLabels(); err != nil {
 		return nil, err
 	}
-	if !e.hasClasses() && !e.hasNumbers() && len(e.labels.volumes[train]) == 0 {
-		return nil, ErrNoLabels
+	if !e.hasClasses() && !e.hasNumbers() {
+		err := e.alike()
+		if len(e.labels.volumes[train]) == 0 {
+			return nil, err
+		}
+		if err != ErrNoLabels {
+			e.note(err.Error())
+		}
 	}
 	total := 0
 	for s := range splitNames {
@@ -338,6 +345,33 @@ func (e *evaluation) hasNumbers() bool {
 		}
 	}
 	return false
+}
+
+// alikeError is ErrNoLabels of training samples that have labels, all the same.
+type alikeError string
+
+func (e alikeError) Error() string   { return string(e) }
+func (alikeError) Is(err error) bool { return err == ErrNoLabels }
+
+// alike says why there is nothing to ask.
+func (e *evaluation) alike() error {
+	say := func(n int, what string) error {
+		return alikeError(fmt.Sprintf("the %d training samples with a label have all the same, %s: a probe needs two that differ", n, what))
+	}
+	n, class, number := 0, -1, math.NaN()
+	for i, c := range e.labels.class[train] {
+		v := e.labels.number[train][i]
+		if c >= 0 || v == v {
+			n, class, number = n+1, c, v
+		}
+	}
+	switch {
+	case n == 0:
+		return ErrNoLabels
+	case class >= 0:
+		return say(n, e.ds.Classes()[class])
+	}
+	return say(n, strconv.FormatFloat(number, 'g', -1, 64))
 }
 
 // read computes the features of all samples.

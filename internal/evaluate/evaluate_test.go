@@ -3,6 +3,7 @@ package evaluate
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
@@ -187,6 +188,27 @@ func TestNoLabels(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoLabels)
 	require.ErrorContains(t, err, "no labels to probe")
 }
+
+// TestLabelsThatAreAllTheSame are no missing labels.
+func TestLabelsThatAreAllTheSame(t *testing.T) {
+	ds, c := torsos(t, "")
+	_, err := Run(alike{ds}, c, nil, nil, nil)
+	require.ErrorIs(t, err, ErrNoLabels)
+	require.ErrorContains(t, err, fmt.Sprintf("the %d training samples with a label have all the same, %s: a probe needs two that differ", len(ds.Split("train")), ds.Classes()[1]))
+	_, err = Run(sameNumber{ds}, c, nil, nil, nil)
+	require.ErrorContains(t, err, "have all the same, 2.5: a probe needs two that differ")
+}
+
+type alike struct{ data.Dataset }
+
+func (alike) Label(int) (int, bool) { return 1, true }
+func (alike) VoxelClasses() int     { return 0 }
+
+type sameNumber struct{ data.Dataset }
+
+func (sameNumber) Label(int) (int, bool)      { return 0, false }
+func (sameNumber) Target(int) (float64, bool) { return 2.5, true }
+func (sameNumber) VoxelClasses() int          { return 0 }
 
 type unlabelled struct{ data.Dataset }
 

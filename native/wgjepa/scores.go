@@ -24,7 +24,12 @@ func printTask(w io.Writer, t *evaluate.Task) {
 	if t.Note != "" {
 		what += ", " + t.Note
 	}
-	fmt.Fprintf(w, "%s%s: %d training, %d validation, %d test %s; %s %g trained, %g untrained\n", t.Name, what, t.Units[0], t.Units[1], t.Units[2], units, penalty, t.Chosen[0], t.Chosen[1])
+	if t.Chosen[0] == 0 {
+		penalty += " chosen in each fold"
+	} else {
+		penalty += fmt.Sprintf(" %g trained, %g untrained", t.Chosen[0], t.Chosen[1])
+	}
+	fmt.Fprintf(w, "%s%s: %d training, %d validation, %d test %s; %s\n", t.Name, what, t.Units[0], t.Units[1], t.Units[2], units, penalty)
 	rows := [][]string{scoreColumns("", &t.Scores[0])}
 	for _, s := range t.Scores {
 		rows = append(rows, scoreRow(s.Metric, &s))
