@@ -53,9 +53,9 @@ func (c *contents) configure(n *networks, enc *network, o Options) (Config, erro
 	g.PosOrder = "hwd"
 	if fromNIDL {
 		g.Predictor.NormEps, g.PosOrder = 1e-5, "nidl" // torch.nn.LayerNorm's default
-		if g.Dim() == 3 {
-			g.NormEps = 1e-5
-		}
+	}
+	if g.Dim() == 3 {
+		g.NormEps = 1e-5 // nidl vit3d.py, whatever the layout
 	}
 	told, err := c.beside(&g, n.hub)
 	if err != nil {

@@ -285,6 +285,11 @@ func TestRoundTrip(t *testing.T) {
 					entries, err := os.ReadDir(filepath.Dir(path))
 					require.NoError(t, err)
 					require.Len(t, entries, 1, "no temporary file remains")
+					usual := o
+					usual.NormEps = 0
+					got, err = Load(path, usual)
+					require.NoError(t, err)
+					require.Equal(t, c.NormEps, got.Config.NormEps, "that of the program that the layout is for")
 				})
 			}
 		}
