@@ -50,6 +50,7 @@ type Device struct {
 	err       error
 	nextID    int
 	enc       Encoder
+	one       [1]driver.Read
 	compile   map[*kernel]bool
 	buffers   map[int]*buffer // live ones
 	nones     [2]Tensor       // stand-ins for absent indices and floats
@@ -278,21 +279,51 @@ func (d *Device) WriteIndices(t Tensor, src []uint32) {
 // Read waits for all submitted work and copies the front of t to dst.
 func (d *Device) Read(t Tensor, dst []float32) error {
 	d.check("Read", t, len(dst), true)
-	d.do("read", t, func(b driver.Buffer) error { return d.drv.ReadF32(b, t.off, dst) })
-	return d.err
+	return d.read(t, driver.Read{F32: dst})
 }
 
 // ReadFloat64 is Read into float64, exact on the cpu driver.
 func (d *Device) ReadFloat64(t Tensor, dst []float64) error {
 	d.check("ReadFloat64", t, len(dst), true)
-	d.do("read", t, func(b driver.Buffer) error { return d.drv.ReadF64(b, t.off, dst) })
-	return d.err
+	return d.read(t, driver.Read{F64: dst})
 }
 
 // ReadIndices waits for all submitted work and copies the front of t to dst.
 func (d *Device) ReadIndices(t Tensor, dst []uint32) error {
 	d.check("ReadIndices", t, len(dst), false)
-	d.do("read", t, func(b driver.Buffer) error { return d.drv.ReadU32(b, t.off, dst) })
+	return d.read(t, driver.Read{U32: dst})
+}
+
+func (d *Device) read(t Tensor, r driver.Read) error {
+	d.do("read", t, func(b driver.Buffer) error {
+		r.Buffer, r.Off = b, t.off
+		d.one[0] = r
+		return d.drv.Read(d.one[:])
+	})
+	return d.err
+}
+
+// ReadAll is [Device.Read] of several tensors, ts[i] into dst[i], as float64 exact on the cpu
+// driver: one way to the device and back for all of them, where each may take milliseconds.
+func ReadAll[T float32 | float64](d *Device, ts []Tensor, dst [][]T) error {
+	if d.err != nil {
+		return d.err
+	}
+	list := make([]driver.Read, len(ts))
+	for i, t := range ts {
+		d.check("ReadAll", t, len(dst[i]), true)
+		d.live("read", t)
+		list[i] = driver.Read{Buffer: t.buf.handle, Off: t.off}
+		switch to := any(dst[i]).(type) {
+		case []float32:
+			list[i].F32 = to
+		case []float64:
+			list[i].F64 = to
+		}
+	}
+	if err := d.drv.Read(list); err != nil {
+		d.fail(fmt.Errorf("gpu: read %d tensors: %w", len(ts), err))
+	}
 	return d.err
 }
 
@@ -310,13 +341,17 @@ func (d *Device) check(what string, t Tensor, n int, float bool) {
 	}
 }
 
+func (d *Device) live(what string, t Tensor) {
+	if t.buf.handle == nil {
+		panic(fmt.Sprintf("gpu: %s: %s was released", what, t.label()))
+	}
+}
+
 func (d *Device) do(what string, t Tensor, f func(driver.Buffer) error) {
 	if d.err != nil {
 		return
 	}
-	if t.buf.handle == nil {
-		panic(fmt.Sprintf("gpu: %s: %s was released", what, t.label()))
-	}
+	d.live(what, t)
 	if err := f(t.buf.handle); err != nil {
 		d.fail(fmt.Errorf("gpu: %s %s: %w", what, t.label(), err))
 	}
@@ -348,9 +383,7 @@ func (d *dry) NewBuffer(_ string, float bool, n int) (driver.Buffer, error) {
 func (d *dry) WriteF32(driver.Buffer, int, []float32) error { return nil }
 func (d *dry) WriteF64(driver.Buffer, int, []float64) error { return nil }
 func (d *dry) WriteU32(driver.Buffer, int, []uint32) error  { return nil }
-func (d *dry) ReadF32(driver.Buffer, int, []float32) error  { return nil }
-func (d *dry) ReadF64(driver.Buffer, int, []float64) error  { return nil }
-func (d *dry) ReadU32(driver.Buffer, int, []uint32) error   { return nil }
+func (d *dry) Read([]driver.Read) error                     { return nil }
 func (d *dry) Compile(programs []*driver.Program) error {
 	d.programs = append(d.programs, programs...)
 	return nil

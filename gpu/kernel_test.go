@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"math"
+	"math/rand/v2"
 	"regexp"
 	"strconv"
 	"strings"
@@ -410,4 +411,56 @@ func TestCheckFindsWrongKernels(t *testing.T) {
 	require.ErrorContains(t, err, "element 9 is NaN", "an element that nothing wrote is seen")
 	_, err = Case{"empty", func(*Trial) {}}.Check(d, 1)
 	require.ErrorContains(t, err, "declares no output")
+}
+
+// What a case declares is as it was then, however late it is read.
+func TestTrialReads(t *testing.T) {
+	d, err := Open("cpu")
+	require.NoError(t, err)
+	defer d.Close()
+	trial := &Trial{d: d, E: d.Begin(), twins: true, values: rand.New(rand.NewPCG(1, 2))}
+	x, y := trial.InFunc("x", func(int) float64 { return 1 }, 3), trial.Out("y", 3)
+	trial.E.Fill(y, 2)
+	trial.Exact(y)
+	trial.Exact(x)
+	require.Equal(t, []float64{2, 2, 2}, trial.Values(y))
+	require.Zero(t, trial.unread, "nothing was written over")
+	trial.E.Fill(x, 3)
+	trial.Exact(x)
+	require.Equal(t, 2, trial.unread, "both were read before x was written over")
+	trial.E.Fill(y, 4)
+	require.Equal(t, []float64{4, 4, 4}, trial.Values(y))
+	require.Equal(t, 2, trial.unread)
+	trial.read()
+	require.NoError(t, trial.err)
+	require.Len(t, trial.got, 3)
+	for i, want := range []float64{2, 1, 3} {
+		require.Equal(t, []float64{want, want, want}, trial.got[i].data)
+	}
+}
+
+// Several tensors come at once, and what cannot be is said as it is of one.
+func TestReadAll(t *testing.T) {
+	for _, adapter := range []string{"cpu", ""} {
+		d, err := Open(adapter)
+		if err != nil {
+			t.Logf("adapter %q: skipped: %v", adapter, err)
+			continue
+		}
+		x, y := d.Tensor("x", 4), d.Tensor("y", 2, 2)
+		d.Write(x, []float32{1, 2, 3, 4})
+		d.Write(y, []float32{5, 6, 7, 8})
+		a, b := make([]float32, 2), make([]float32, 4)
+		require.NoError(t, ReadAll(d, []Tensor{x, y}, [][]float32{a, b}))
+		require.Equal(t, []float32{1, 2}, a)
+		require.Equal(t, []float32{5, 6, 7, 8}, b)
+		c := make([]float64, 4)
+		require.NoError(t, ReadAll(d, []Tensor{x}, [][]float64{c}))
+		require.Equal(t, []float64{1, 2, 3, 4}, c)
+		require.NoError(t, ReadAll[float32](d, nil, nil))
+		require.Panics(t, func() { _ = ReadAll(d, []Tensor{x}, [][]float32{make([]float32, 5)}) })
+		d.Release(y)
+		require.PanicsWithValue(t, "gpu: read: y was released", func() { _ = ReadAll(d, []Tensor{x, y}, [][]float32{a, b}) })
+		d.Close()
+	}
 }

@@ -58,24 +58,19 @@ type namedTensor struct {
 // readEntries reads tensors from a device: float64 from the cpu driver, which
 // computes in it, float32 from a GPU.
 func readEntries(d *gpu.Device, list []namedTensor, exact bool) ([]checkpoint.Entry, error) {
-	entries := make([]checkpoint.Entry, len(list))
-	for i, n := range list {
-		entries[i] = checkpoint.Entry{Name: n.name, Shape: n.shape}
-		if exact {
-			data := make([]float64, n.value.Len())
-			if err := d.ReadFloat64(n.value, data); err != nil {
-				return nil, err
-			}
-			entries[i].Data = data
-			continue
-		}
-		data := make([]float32, n.value.Len())
-		if err := d.Read(n.value, data); err != nil {
-			return nil, err
-		}
-		entries[i].Data = data
+	if exact {
+		return read[float64](d, list)
 	}
-	return entries, nil
+	return read[float32](d, list)
+}
+
+func read[T float32 | float64](d *gpu.Device, list []namedTensor) ([]checkpoint.Entry, error) {
+	entries, values, data := make([]checkpoint.Entry, len(list)), make([]gpu.Tensor, len(list)), make([][]T, len(list))
+	for i, n := range list {
+		values[i], data[i] = n.value, make([]T, n.value.Len())
+		entries[i] = checkpoint.Entry{Name: n.name, Shape: n.shape, Data: data[i]}
+	}
+	return entries, gpu.ReadAll(d, values, data)
 }
 
 // Save writes the exact training state to path, atomically, and keeps the file

@@ -135,10 +135,7 @@ func (s *Surprise) add(zTarget, p gpu.Tensor, D int) error {
 	if len(s.targetsAt) < n {
 		s.targetsAt, s.predictedAt = make([]float32, n), make([]float32, n)
 	}
-	if err := s.device.Read(zTarget, s.targetsAt[:n]); err != nil {
-		return err
-	}
-	if err := s.device.Read(p, s.predictedAt[:n]); err != nil {
+	if err := gpu.ReadAll(s.device, []gpu.Tensor{zTarget, p}, [][]float32{s.targetsAt[:n], s.predictedAt[:n]}); err != nil {
 		return err
 	}
 	for row, patch := range s.m.Target { // (M, 1, L)

@@ -60,6 +60,7 @@ type Device struct {
 	plan        []uint32
 	params      []byte
 	floats      []float32
+	reads       []uint32 // of one call: buffer, offset, address and length of each, in elements
 }
 
 // numbers hands out small numbers and takes them back.
@@ -207,46 +208,57 @@ func (d *Device) WriteF64(b driver.Buffer, off int, src []float64) error {
 	return nil
 }
 
-func read[T float32 | uint32](d *Device, h driver.Buffer, off int, dst []T) error {
+// Read waits for submitted work and copies buffers to the host.
+func (d *Device) Read(list []driver.Read) error {
 	if err := d.ready(); err != nil {
 		return err
 	}
-	b, err := d.own(h, off, len(dst))
-	if err != nil {
-		return err
-	}
-	for len(dst) > 0 {
-		n := min(len(dst), chunk)
-		err := call(d.token, func() { glueRead(d.token, b.id, 4*float64(off), unsafe.Pointer(&dst[0]), uint32(4*n)) })
-		if err != nil {
+	for _, r := range list {
+		if _, err := d.own(r.Buffer, r.Off, r.Len()); err != nil {
 			return err
 		}
-		off, dst = off+n, dst[n:]
 	}
-	return nil
+	return driver.Pieces(list, chunk, d.readPiece)
 }
 
-// ReadF32 waits for submitted work and copies the buffer to dst.
-func (d *Device) ReadF32(b driver.Buffer, off int, dst []float32) error { return read(d, b, off, dst) }
-
-// ReadU32 waits for submitted work and copies the buffer to dst.
-func (d *Device) ReadU32(b driver.Buffer, off int, dst []uint32) error { return read(d, b, off, dst) }
-
-// ReadF64 waits for submitted work and copies the buffer's float32 to dst.
-func (d *Device) ReadF64(b driver.Buffer, off int, dst []float64) error {
-	for first := true; first || len(dst) > 0; first = false {
-		n := min(len(dst), chunk)
-		if cap(d.floats) < n {
-			d.floats = make([]float32, n)
+// readPiece has driver.js write the elements to one place after the other: to where
+// they are wanted, or to floats where they become float64.
+func (d *Device) readPiece(list []driver.Read) error {
+	rounded := 0
+	for _, r := range list {
+		rounded += len(r.F64)
+	}
+	if cap(d.floats) < rounded {
+		d.floats = make([]float32, rounded)
+	}
+	d.reads, rounded = d.reads[:0], 0
+	for _, r := range list {
+		var to unsafe.Pointer
+		switch {
+		case r.Len() == 0:
+			continue
+		case r.F32 != nil:
+			to = unsafe.Pointer(&r.F32[0])
+		case r.U32 != nil:
+			to = unsafe.Pointer(&r.U32[0])
+		default:
+			to = unsafe.Pointer(&d.floats[:cap(d.floats)][rounded])
+			rounded += len(r.F64)
 		}
-		part := d.floats[:n]
-		if err := read(d, b, off, part); err != nil {
-			return err
+		d.reads = append(d.reads, uint32(r.Buffer.(*buffer).id), uint32(r.Off), uint32(uintptr(to)), uint32(r.Len()))
+	}
+	if len(d.reads) == 0 {
+		return nil
+	}
+	if err := call(d.token, func() { glueRead(d.token, unsafe.Pointer(&d.reads[0]), uint32(len(d.reads)/4)) }); err != nil {
+		return err
+	}
+	floats := d.floats[:cap(d.floats)]
+	for _, r := range list {
+		for i := range r.F64 {
+			r.F64[i] = float64(floats[i])
 		}
-		for i, v := range part {
-			dst[i] = float64(v)
-		}
-		off, dst = off+n, dst[n:]
+		floats = floats[len(r.F64):]
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func TestReadWhileMemoryMoves(t *testing.T) {
 			runtime.GC()
 		}()
 		small := []float32{0}
-		require.NoError(t, d.ReadF32(dst, 1<<16-1, small))
+		require.NoError(t, d.Read([]driver.Read{{Buffer: dst, Off: 1<<16 - 1, F32: small}}))
 		require.Equal(t, float32(i+1), small[0])
 	}
 	require.NotEmpty(t, kept)
@@ -129,7 +129,7 @@ func TestSubmissionError(t *testing.T) {
 	require.Error(t, err)
 	t.Log(err)
 	require.False(t, errors.Is(err, driver.ErrLost))
-	require.Error(t, d.ReadF32(src, 0, make([]float32, 1)), "the device forgot its error")
+	require.Error(t, d.Read([]driver.Read{{Buffer: src, F32: make([]float32, 1)}}), "the device forgot its error")
 }
 
 // TestLostDevice: every call after the loss says so, none hangs, and another
@@ -141,7 +141,7 @@ func TestLostDevice(t *testing.T) {
 	drivertest.Add(&p, dst, src, 0, 64, 1, 0)
 	require.NoError(t, d.Submit(&p))
 	js.Global().Call("loseDevices")
-	require.ErrorIs(t, d.ReadF32(dst, 0, make([]float32, 64)), driver.ErrLost)
+	require.ErrorIs(t, d.Read([]driver.Read{{Buffer: dst, F32: make([]float32, 64)}}), driver.ErrLost)
 	require.ErrorIs(t, d.Submit(&p), driver.ErrLost)
 	require.ErrorIs(t, d.Wait(), driver.ErrLost)
 	require.ErrorIs(t, d.WriteF32(src, 0, make([]float32, 1)), driver.ErrLost)

@@ -311,7 +311,7 @@ class Device {
           encoder.resolveQuerySet(querySet, 0, 2 * n, ticks, 0);
           this.queue.submit([encoder.finish()]);
         });
-        await this.read(ticks, 0, 16 * n, (range) => {
+        await this.read([{ buffer: ticks, offset: 0, size: 16 * n }], (range) => {
           const t = new BigUint64Array(range);
           for (let i = 0; i < n; i++) seconds[first + i] = Number(t[2 * i + 1] - t[2 * i]) / 1e9;
         });
@@ -344,8 +344,10 @@ class Device {
     if (this.failure !== null) throw this.failure;
   }
 
-  // read copies size bytes from offset of a buffer to where take puts them.
-  async read(buffer, offset, size, take) {
+  // read copies from each of list, {buffer, offset, size} in bytes, to a range that holds
+  // one after the other, and that take is given.
+  async read(list, take) {
+    const size = list.reduce((sum, r) => sum + r.size, 0);
     if (this.staging === null || this.staging.size < size) {
       this.staging?.destroy();
       this.staging = null;
@@ -356,7 +358,11 @@ class Device {
     // Both are asked for at once: one way to the device and back.
     const [, failure, thrown] = this.guarded(() => {
       const encoder = this.device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, offset, this.staging, 0, size);
+      let at = 0;
+      for (const r of list) {
+        encoder.copyBufferToBuffer(r.buffer, r.offset, this.staging, at, r.size);
+        at += r.size;
+      }
       this.queue.submit([encoder.finish()]);
     });
     if (thrown !== null) throw thrown;
@@ -544,9 +550,18 @@ export function webgpu(gpu) {
       const d = devices.get(token);
       d.queue.writeBuffer(d.buffers[id], offset, memory.buffer, at, length);
     }),
-    read: (token, id, offset, at, length) => later(token, () => {
-      const d = devices.get(token);
-      return d.read(d.buffers[id], offset, length, (range) => new Uint8Array(memory.buffer, at, length).set(new Uint8Array(range)));
+    read: (token, at, length) => later(token, () => {
+      const d = devices.get(token), list = [];
+      for (let i = 0, words = new Uint32Array(memory.buffer, at, 4 * length); i < words.length; i += 4) {
+        list.push({ buffer: d.buffers[words[i]], offset: 4 * words[i + 1], to: words[i + 2], size: 4 * words[i + 3] });
+      }
+      return d.read(list, (range) => {
+        let from = 0;
+        for (const r of list) {
+          new Uint8Array(memory.buffer, r.to, r.size).set(new Uint8Array(range, from, r.size));
+          from += r.size;
+        }
+      });
     }),
     wait: (token) => later(token, () => devices.get(token).wait()),
     room: (token) => later(token, () => devices.get(token).room()),

@@ -50,7 +50,7 @@ func glueRelease(token, id uint32)
 func glueWrite(token, id uint32, offset float64, src unsafe.Pointer, size uint32) int32
 
 //go:wasmimport wgjepa_gpu read
-func glueRead(token, id uint32, offset float64, dst unsafe.Pointer, size uint32)
+func glueRead(token uint32, reads unsafe.Pointer, n uint32)
 
 //go:wasmimport wgjepa_gpu wait
 func glueWait(token uint32)

@@ -75,20 +75,19 @@ func (d *Device) WriteU32(b driver.Buffer, off int, src []uint32) error {
 	return nil
 }
 
-func (d *Device) ReadF32(b driver.Buffer, off int, dst []float32) error {
-	for i, v := range b.(*buffer).f[off : off+len(dst)] {
-		dst[i] = float32(v)
+func (d *Device) Read(list []driver.Read) error {
+	for _, r := range list {
+		b := r.Buffer.(*buffer)
+		for i := range r.F32 {
+			r.F32[i] = float32(b.f[r.Off+i])
+		}
+		if len(r.F64) > 0 {
+			copy(r.F64, b.f[r.Off:r.Off+len(r.F64)])
+		}
+		if len(r.U32) > 0 {
+			copy(r.U32, b.u[r.Off:r.Off+len(r.U32)])
+		}
 	}
-	return nil
-}
-
-func (d *Device) ReadF64(b driver.Buffer, off int, dst []float64) error {
-	copy(dst, b.(*buffer).f[off:off+len(dst)])
-	return nil
-}
-
-func (d *Device) ReadU32(b driver.Buffer, off int, dst []uint32) error {
-	copy(dst, b.(*buffer).u[off:off+len(dst)])
 	return nil
 }
 

@@ -106,9 +106,7 @@ type Device interface {
 	WriteF32(b Buffer, off int, src []float32) error
 	WriteF64(b Buffer, off int, src []float64) error
 	WriteU32(b Buffer, off int, src []uint32) error
-	ReadF32(b Buffer, off int, dst []float32) error // waits for all submitted work
-	ReadF64(b Buffer, off int, dst []float64) error
-	ReadU32(b Buffer, off int, dst []uint32) error
+	Read(list []Read) error            // waits for all submitted work, once for the list
 	Compile(programs []*Program) error // concurrently where the driver can; done ones are skipped
 	Submit(p *Plan) error              // does not wait
 	Wait() error                       // until all submitted work is done

@@ -225,26 +225,51 @@ func (d *Device) WriteF64(b driver.Buffer, off int, src []float64) error {
 	return nil
 }
 
-// read hands n elements to take, piece by piece.
-func (d *Device) read(h driver.Buffer, off, n int, take func([]byte)) error {
+// Read waits for submitted work and copies buffers to the host.
+func (d *Device) Read(list []driver.Read) error {
 	if err := d.ready(); err != nil {
 		return err
 	}
-	b, err := d.own(h, off, n)
-	if err != nil {
-		return err
-	}
-	for at, left := 4*uint64(off), 4*uint64(n); left > 0; {
-		size := min(left, chunk)
-		if err := d.readChunk(b.raw, at, size, take); err != nil {
+	for _, r := range list {
+		if _, err := d.own(r.Buffer, r.Off, r.Len()); err != nil {
 			return err
 		}
-		at, left = at+size, left-size
 	}
-	return nil
+	return driver.Pieces(list, chunk/4, d.readPiece)
 }
 
-func (d *Device) readChunk(b *libBuffer, at, size uint64, take func([]byte)) error {
+func (d *Device) readPiece(list []driver.Read) error {
+	size := uint64(0)
+	for _, r := range list {
+		size += 4 * uint64(r.Len())
+	}
+	if size == 0 {
+		return nil
+	}
+	return d.readBack(size, func(e *libEncoder) error {
+		at := uint64(0)
+		for _, r := range list {
+			n := 4 * uint64(r.Len())
+			if n == 0 {
+				continue
+			}
+			if err := copyBuffer(e, r.Buffer.(*buffer).raw, 4*uint64(r.Off), d.staging, at, n); err != nil {
+				return err
+			}
+			at += n
+		}
+		return nil
+	}, func(data []byte) {
+		for _, r := range list {
+			n := 4 * r.Len()
+			r.Take(data[:n])
+			data = data[n:]
+		}
+	})
+}
+
+// readBack gives take the size bytes that fill has copied to the staging buffer.
+func (d *Device) readBack(size uint64, fill func(*libEncoder) error, take func([]byte)) error {
 	if err := d.stage(size); err != nil {
 		return err
 	}
@@ -253,7 +278,7 @@ func (d *Device) readChunk(b *libBuffer, at, size uint64, take func([]byte)) err
 		return d.fatal(err)
 	}
 	defer e.Release()
-	if err := copyBuffer(e, b, at, d.staging, 0, size); err != nil {
+	if err := fill(e); err != nil {
 		return d.fatal(err)
 	}
 	if err := d.submit(e); err != nil {
@@ -297,25 +322,6 @@ func roundUp(n, least uint64) uint64 {
 		least *= 2
 	}
 	return least
-}
-
-// ReadF32 waits for submitted work and copies the buffer to dst.
-func (d *Device) ReadF32(b driver.Buffer, off int, dst []float32) error {
-	return d.read(b, off, len(dst), func(p []byte) { dst = dst[copy(bytesOf(dst), p)/4:] })
-}
-
-// ReadU32 waits for submitted work and copies the buffer to dst.
-func (d *Device) ReadU32(b driver.Buffer, off int, dst []uint32) error {
-	return d.read(b, off, len(dst), func(p []byte) { dst = dst[copy(bytesOf(dst), p)/4:] })
-}
-
-// ReadF64 waits for submitted work and copies the buffer's float32 to dst.
-func (d *Device) ReadF64(b driver.Buffer, off int, dst []float64) error {
-	return d.read(b, off, len(dst), func(p []byte) {
-		for _, v := range unsafe.Slice((*float32)(unsafe.Pointer(&p[0])), len(p)/4) {
-			dst[0], dst = float64(v), dst[1:]
-		}
-	})
 }
 
 // Wait returns when all submitted work is done.

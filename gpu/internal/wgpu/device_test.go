@@ -88,7 +88,7 @@ func TestReadUnderGarbageCollection(t *testing.T) {
 	rounds := 0
 	for start := time.Now(); time.Since(start) < 4*time.Second; rounds++ {
 		require.NoError(t, d.Submit(&p))
-		require.NoError(t, d.ReadF32(dst, n-64, got))
+		require.NoError(t, d.Read([]driver.Read{{Buffer: dst, Off: n - 64, F32: got}}))
 		require.Equal(t, float32(dispatches*(rounds+1)), got[63])
 	}
 	t.Logf("%d submits and reads under %d collections", rounds, gcs())
@@ -210,7 +210,7 @@ func TestManySubmits(t *testing.T) {
 		}
 		require.NoError(t, d.Submit(&p))
 		if i%10 == 0 {
-			require.NoError(t, d.ReadF32(dst, 0, out))
+			require.NoError(t, d.Read([]driver.Read{{Buffer: dst, F32: out}}))
 		}
 	}
 	for i := range 200 {
@@ -261,7 +261,7 @@ func TestLost(t *testing.T) {
 	_, err := d.NewBuffer("late", true, 1)
 	_, profiled := d.Profile(&p, nil)
 	for _, err := range []error{
-		err, d.Submit(&p), d.Wait(), d.Compile(nil), d.WriteF32(dst, 0, nil), d.ReadF32(dst, 0, nil), profiled,
+		err, d.Submit(&p), d.Wait(), d.Compile(nil), d.WriteF32(dst, 0, nil), d.Read([]driver.Read{{Buffer: dst}}), profiled,
 	} {
 		require.ErrorIs(t, err, driver.ErrLost)
 		require.ErrorContains(t, err, "pulled out")

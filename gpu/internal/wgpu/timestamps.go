@@ -43,7 +43,8 @@ func (d *Device) stamped(p *driver.Plan, add func(*driver.Program, float64)) (do
 			return true, err
 		}
 		tick := float64(d.queue.GetTimestampPeriod()) * 1e-9
-		err = d.readChunk(ticks, 0, uint64(16*n), func(b []byte) {
+		size := uint64(16 * n)
+		err = d.readBack(size, func(e *libEncoder) error { return copyBuffer(e, ticks, 0, d.staging, 0, size) }, func(b []byte) {
 			for i := range n {
 				begin, end := binary.NativeEndian.Uint64(b[16*i:]), binary.NativeEndian.Uint64(b[16*i+8:])
 				add(p.Ops[first+i].Program, float64(int64(end-begin))*tick)

@@ -73,16 +73,25 @@ func (dr Driver) roundTrip(t *testing.T) {
 	RequireAll(t, d, b, 100, 0)
 	require.NoError(t, d.WriteF64(b, 64, []float64{0.1, math.Inf(1), -0}))
 	f := make([]float64, 3)
-	require.NoError(t, d.ReadF64(b, 64, f))
+	require.NoError(t, d.Read([]driver.Read{{Buffer: b, Off: 64, F64: f}}))
 	require.Equal(t, []float64{float64(float32(0.1)), math.Inf(1), 0}, f)
 	u, err := d.NewBuffer("u", false, 5)
 	require.NoError(t, err)
 	require.NoError(t, d.WriteU32(u, 1, []uint32{7, math.MaxUint32}))
 	got := make([]uint32, 5)
-	require.NoError(t, d.ReadU32(u, 0, got))
+	require.NoError(t, d.Read([]driver.Read{{Buffer: u, U32: got}}))
 	require.Equal(t, []uint32{0, 7, math.MaxUint32, 0, 0}, got)
-	require.NoError(t, d.ReadU32(u, 0, nil))
+	require.NoError(t, d.Read([]driver.Read{{Buffer: u}}))
 	require.NoError(t, d.WriteU32(u, 0, nil))
+
+	// Several at once, the same buffer twice, nothing, and all three kinds.
+	require.NoError(t, d.WriteF32(b, 10, []float32{1, 2, 3}))
+	few, wide, none := make([]float32, 2), make([]float64, 4), []uint32{}
+	require.NoError(t, d.Read([]driver.Read{{Buffer: b, Off: 11, F32: few}, {Buffer: u, Off: 5, U32: none}, {Buffer: u, Off: 1, U32: got[:1]}, {Buffer: b, Off: 9, F64: wide}}))
+	require.Equal(t, []float32{2, 3}, few)
+	require.Equal(t, []float64{0, 1, 2, 3}, wide)
+	require.Equal(t, []uint32{7, 7}, got[:2])
+	require.NoError(t, d.Read(nil))
 
 	long, err := d.NewBuffer("long", false, dr.Long)
 	require.NoError(t, err)
@@ -91,9 +100,11 @@ func (dr Driver) roundTrip(t *testing.T) {
 		src[i] = uint32(i) * 2654435761
 	}
 	require.NoError(t, d.WriteU32(long, 0, src))
-	back := make([]uint32, dr.Long)
-	require.NoError(t, d.ReadU32(long, 0, back))
+	back, wider := make([]uint32, dr.Long), make([]float64, 100)
+	require.NoError(t, d.Read([]driver.Read{{Buffer: b, F64: wider[:50]}, {Buffer: long, U32: back}, {Buffer: b, Off: 50, F64: wider[50:]}}))
 	require.True(t, slices.Equal(src, back), "%d elements came back different", dr.Long)
+	require.Equal(t, []float64{1, 2, 3}, wider[10:13])
+	require.Equal(t, []float64{float64(float32(0.1)), math.Inf(1), 0}, wider[64:67])
 	long.Release()
 	require.Equal(t, uint64(4*105), d.Allocated())
 }
@@ -146,7 +157,7 @@ func (dr Driver) releasedBuffer(t *testing.T) {
 	src.Release()
 	require.ErrorContains(t, d.Submit(&p), "src was released")
 	require.ErrorContains(t, d.WriteF32(src, 0, make([]float32, 1)), "src was released")
-	require.ErrorContains(t, d.ReadF32(src, 0, make([]float32, 1)), "src was released")
+	require.ErrorContains(t, d.Read([]driver.Read{{Buffer: src, F32: make([]float32, 1)}}), "src was released")
 	require.Zero(t, dr.Groups(d), "a bind group outlived its buffer")
 	RequireAll(t, d, dst, 64, 1)
 	// Its handle may be given to another buffer; its bind groups must not.
@@ -169,7 +180,7 @@ func (dr Driver) refusals(t *testing.T) {
 	p.Reset()
 	Add(&p, dst, src, 0, 65, 1, 0)
 	require.ErrorContains(t, d.Submit(&p), "outside of src, which has 64")
-	require.ErrorContains(t, d.ReadF32(src, 60, make([]float32, 5)), "outside of src")
+	require.ErrorContains(t, d.Read([]driver.Read{{Buffer: src, Off: 60, F32: make([]float32, 5)}}), "outside of src")
 	p.Reset()
 	Add(&p, dst, src, 0, 64, 1, 0)
 	unknown := *Axpy
@@ -315,7 +326,7 @@ func (dr Driver) groupsAreBounded(t *testing.T) {
 	require.Greater(t, most, n*starts/2, "groups are kept")
 	require.Less(t, most, n*starts, "not all of them")
 	got := make([]float32, n*starts)
-	require.NoError(t, d.ReadF32(dst, 0, got))
+	require.NoError(t, d.Read([]driver.Read{{Buffer: dst, F32: got}}))
 	require.True(t, slices.Equal(want, got))
 }
 
@@ -335,7 +346,7 @@ func (dr Driver) twoDevices(t *testing.T) {
 				if errs[i] = d.Submit(&p); errs[i] != nil {
 					return
 				}
-				if errs[i] = d.ReadF32(dst, 0, got); errs[i] != nil {
+				if errs[i] = d.Read([]driver.Read{{Buffer: dst, F32: got}}); errs[i] != nil {
 					return
 				}
 				if want := float32((i + 1) * (round + 1)); got[499] != want {

@@ -64,7 +64,7 @@ func Pair(t testing.TB, d driver.Device, n int) (dst, src driver.Buffer) {
 func RequireAll(t testing.TB, d driver.Device, b driver.Buffer, n int, want float32) {
 	t.Helper()
 	got := make([]float32, n)
-	require.NoError(t, d.ReadF32(b, 0, got))
+	require.NoError(t, d.Read([]driver.Read{{Buffer: b, F32: got}}))
 	for i, v := range got {
 		if v != want {
 			require.Failf(t, "wrong value", "element %d is %g, want %g", i, v, want)
