@@ -245,7 +245,7 @@ func TestMedMNIST(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(32<<20), "415 MB of voxels within 8 MiB of cache")
-	if !raceDetector {
+	if !testdata.Race {
 		assert.Less(t, int64(after.TotalAlloc)-int64(before.TotalAlloc), int64(64<<20))
 	}
 	assert.LessOrEqual(t, r.CachedBytes, int64(8<<20))

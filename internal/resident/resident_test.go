@@ -11,6 +11,7 @@ import (
 	"wgjepa/data/transform"
 	"wgjepa/gpu"
 	"wgjepa/internal/config"
+	"wgjepa/internal/testdata"
 	"wgjepa/jepa"
 )
 
@@ -129,7 +130,9 @@ func TestStepsDoNotAllocate(t *testing.T) {
 			for range 2 * loader.StepsPerEpoch() {
 				record()
 			}
-			require.Zero(t, testing.AllocsPerRun(20, record), "%s, %s", name, normalize)
+			if allocations := testing.AllocsPerRun(20, record); !testdata.Race {
+				require.Zero(t, allocations, "%s, %s", name, normalize)
+			}
 			require.NoError(t, fresh.Begin().Submit())
 			require.Equal(t, before, fresh.Allocated())
 		}
