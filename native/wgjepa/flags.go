@@ -128,6 +128,18 @@ func (f *configFlags) gives(key string) bool {
 	})
 }
 
+// ofTraining is the first --set of a key that belongs to a training; "" without.
+func (f *configFlags) ofTraining() string {
+	for _, s := range f.sets {
+		key, _, _ := strings.Cut(s, "=")
+		key = strings.TrimSpace(key)
+		if table, _, _ := strings.Cut(key, "."); !slices.Contains([]string{"data", "probe", "finetune"}, table) {
+			return key
+		}
+	}
+	return ""
+}
+
 // parse reads the whole configuration, with the data of the command line.
 func (f *configFlags) parse(paths []string) (config.Config, error) {
 	layers, err := f.layers()

@@ -154,6 +154,9 @@ func configOf(flags *configFlags, file *checkpoint.File, folder runFolder) (conf
 	if layers, err = flags.over(layers); err != nil {
 		return config.Config{}, err
 	}
+	if key := flags.ofTraining(); key != "" {
+		return config.Config{}, usagef("--set %s: that is what the weights were trained with and cannot be changed for them; keys of data, probe and finetune can", key)
+	}
 	conf, err := config.Parse(layers...)
 	conf.Config = trained // what the weights belong to, whatever the file says
 	return conf, err
