@@ -4,6 +4,7 @@ package atomicfile
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,8 +13,12 @@ import (
 // Write lets write fill path.tmp, flushes it to the disk and renames it to path: at every
 // instant, a crash included, path holds what it held before or all of the new contents. An
 // error up to the renaming leaves path as it was and no temporary file. There may be one
-// writer of a path at a time.
+// writer of a path at a time. What is no ordinary file, such as a device or a pipe, is not
+// replaced: that is an error.
 func Write(path string, write func(io.Writer) error) error {
+	if f, err := os.Stat(path); err == nil && !f.Mode().IsRegular() {
+		return fmt.Errorf("%s is no ordinary file: choose another name", path)
+	}
 	tmp := path + ".tmp"
 	f, err := os.Create(tmp)
 	if err != nil {

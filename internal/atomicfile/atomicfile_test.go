@@ -49,7 +49,14 @@ func TestWrite(t *testing.T) {
 	// A name that cannot be replaced stays, and nothing is left beside it.
 	taken := filepath.Join(dir, "folder")
 	require.NoError(t, os.MkdirAll(filepath.Join(taken, "full"), 0o755))
-	require.Error(t, WriteBytes(taken, nil))
+	require.ErrorContains(t, WriteBytes(taken, nil), "no ordinary file")
+	device := filepath.Join(dir, "device")
+	require.NoError(t, os.Symlink(os.DevNull, device))
+	require.ErrorContains(t, WriteBytes(device, nil), "no ordinary file")
+	to, err := os.Readlink(device)
+	require.NoError(t, err)
+	require.Equal(t, os.DevNull, to)
+	require.NoError(t, os.Remove(device))
 	holds("new", "folder")
 	require.ErrorIs(t, WriteBytes(filepath.Join(dir, "missing", "a"), nil), os.ErrNotExist)
 }
