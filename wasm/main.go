@@ -95,7 +95,8 @@
 //	stop      ends the training after the batch at hand; with dir, the state of the
 //	          last whole update is saved there. Also ends open, embed, similar,
 //	          probe and health.
-//	save      {"path", "weights": bool}: the state, or the weights alone
+//	save      {"path", "weights": bool}: the state, or the weights alone. → {"step"} that
+//	          it is of, as pause and resume have it
 //
 // # The encoder
 //

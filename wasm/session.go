@@ -160,9 +160,9 @@ func (s *session) try(c command) (result any, err error) {
 	case "train":
 		return s.endable(func() (any, error) { return s.train(c) })
 	case "pause", "resume", "stop":
-		return nil, s.steer(c)
+		return s.at(), s.steer(c)
 	case "save":
-		return nil, s.save(c)
+		return s.at(), s.save(c)
 	case "embed":
 		return s.endable(func() (any, error) { return s.embed(c) })
 	case "masks":
@@ -196,6 +196,14 @@ func (s *session) endable(f func() (any, error)) (any, error) {
 		}()
 	}
 	return f()
+}
+
+// at is where the trainer stands.
+func (s *session) at() any {
+	if s.trainer == nil {
+		return nil
+	}
+	return map[string]any{"step": s.trainer.Updates()}
 }
 
 // steer answers pause, resume and stop.

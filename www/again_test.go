@@ -51,6 +51,8 @@ func TestOtherData(t *testing.T) {
 	require.Regexp(t, "samples ready|Ready", b.text("status"))
 	require.NotContains(t, b.text("messages"), "Problem")
 	require.Equal(t, 0, eval[int](b, waits, `document.querySelectorAll("#probe-table table").length`))
+	require.Equal(t, "Not started.", b.text("progress-text"))
+	require.Empty(t, b.text("saved"))
 	b.quiet()
 }
 

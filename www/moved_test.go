@@ -103,6 +103,9 @@ func TestTrainedElsewhere(t *testing.T) {
 	require.NotContains(t, b.text("messages"), "Problem")
 	b.click("stop")
 	b.state("done")
+	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	b.click("save")
+	b.says("messages", fmt.Sprintf("It is saved at update %d", b.step()))
 	b.quiet()
 }
 

@@ -7,16 +7,16 @@ import { decoding } from "./dicom.js";
 import { $, el, say } from "./dom.js";
 import { sorted } from "./drop.js";
 import { choosing, guessTable, labelSettings, showLabelChoices, showLabels } from "./labels.js";
-import { adapter, enter, log, page, program, request, running, software, state, status } from "./page.js";
+import { adapter, button, enter, log, page, program, request, running, software, state, status } from "./page.js";
 import { curves, viewer } from "./parts.js";
 import { clearProbe } from "./probe.js";
 import { Settings, fitSentence } from "./settings.js";
-import { continueRun, trainLabel } from "./training.js";
+import { clearTraining, continueRun, trainLabel } from "./training.js";
 import { bare, count, plain } from "./words.js";
 
 /** @typedef {import("./page.js").Source} Source */
 
-export const settings = new Settings(() => open());
+export const settings = new Settings(() => open(), () => startOver());
 choosing(() => open(false, $("labels-error")), () => showOpened());
 
 /** @param {import("./drop.js").Given[]} given */
@@ -32,10 +32,12 @@ export async function take(given) {
     if (drop.checkpoints.length === 1) await takeCheckpoint(drop.checkpoints[0].file);
     if (drop.config.length > 1) throw new Error("several .toml files were dropped: drop the one with the settings");
     if (drop.config.length === 1) {
-      settings.text = await drop.config[0].file.text();
-      settings.over.clear();
+      settings.take(await drop.config[0].file.text());
     }
-    if (drop.data.length === 0) return page.source ? open() : undefined;
+    if (drop.data.length === 0) { // for what is there
+      if (!page.source) return;
+      return await (drop.checkpoints.length ? begin(page.source) : open());
+    }
     if (drop.paths.length === 0 && page.source && !page.source.generated) { // a table for what is there
       for (const g of drop.tables) await program.put(`/data/${g.path}`, g.file);
       const { tables, given } = page.source, paths = drop.tables.map((g) => g.path);
@@ -64,8 +66,7 @@ export async function take(given) {
 async function takeCheckpoint(file) {
   await program.put("/in/checkpoint.safetensors", file);
   const { config, step } = await request("load", { path: "/in/checkpoint.safetensors" });
-  settings.text = config;
-  settings.over.clear();
+  settings.take(config, true);
   page.waitsFor = { from: "/in/checkpoint.safetensors", step, title: file.name };
   log(`${file.name} is at update ${step}. Drop the files that it was trained on, and training goes on from there.`);
   $("training").hidden = false;
@@ -77,25 +78,42 @@ export const generated = () => begin({ paths: ["phantoms"], root: "", name: "Gen
 /** @param {Source} source */
 export async function begin(source) {
   page.source = source;
-  if (!page.waitsFor) page.run = null;
+  if (!page.waitsFor) {
+    page.run = null;
+    if (settings.ofRun) settings.take(null); // they were of other data
+  }
   page.fit = null;
   $("messages").replaceChildren();
   $("fit").textContent = "";
   page.trained = false;
+  page.step = 0;
+  clearTraining();
   clearProbe();
   curves.load(null);
-  settings.fresh();
-  settings.suggest({ generated: source.generated, software: software(), training: source.generated ? 1024 : 0 });
+  suggest(source);
   showLabelChoices(source);
   await open(true);
+}
+
+/** @param {Source} source */
+function suggest({ generated }) {
+  settings.fresh();
+  settings.suggest({ generated, software: software(), training: generated ? 1024 : 0 });
+}
+
+// startOver reads the data with settings that suit them.
+async function startOver() {
+  if (!page.source) return;
+  suggest(page.source);
+  await open(page.opened === null, $("drop-error"), false, true);
 }
 
 let opening = 0; // the last open that was asked for
 
 // open reads the data with the settings as they are; fresh data also get
-// settings that suit them; reread reads files that may have changed. What is wrong
-// with the data is said in a place.
-async function open(fresh = false, place = $("drop-error"), reread = fresh) {
+// settings that suit them, as others do with suits; reread reads files that may have
+// changed. What is wrong with the data is said in a place.
+async function open(fresh = false, place = $("drop-error"), reread = fresh, suits = fresh) {
   const source = page.source;
   if (!source) return;
   const turn = ++opening;
@@ -128,7 +146,7 @@ async function open(fresh = false, place = $("drop-error"), reread = fresh) {
       log(`${why}: each is cropped or padded to ${e.suggest.join(" × ")}. You may choose another size in the settings.`);
     }
     if (turn !== opening || running()) return;
-    if (fresh && !source.generated && !page.waitsFor) {
+    if (suits && !source.generated && !page.waitsFor) {
       settings.suggest({ generated: false, software: software(), training: opened.splits.train ?? opened.samples });
       opened = await ask();
       if (turn !== opening) return;
@@ -146,8 +164,8 @@ async function open(fresh = false, place = $("drop-error"), reread = fresh) {
       const wait = page.waitsFor;
       page.waitsFor = null;
       if (!continueRun(wait)) {
-        settings.text = null;
-        await open();
+        settings.take(null);
+        await startOver();
         return say($("drop-error"), `These are not the files that ${wait.meta.title} began with (their fingerprints differ), so that run cannot go on with them. Drop the same files, or train a new run with these.`);
       }
     }
@@ -159,7 +177,8 @@ async function open(fresh = false, place = $("drop-error"), reread = fresh) {
     if (fresh || e.kind === "data") {
       page.opened = fresh ? null : page.opened;
       status("Not opened.");
-      say(place, `${page.waitsFor ? `These data do not suit ${page.waitsFor.meta?.title ?? page.waitsFor.title}. ` : ""}${plain(e)}`);
+      const why = plain(e.refused?.length > 1 ? e.message.split("\n")[0] : e); // the list below says the rest
+      say(place, `${page.waitsFor ? `These data do not suit ${page.waitsFor.meta?.title ?? page.waitsFor.title}. ` : ""}${why}`);
       if (e.refused?.length === 1) {
         say(place, "", el("strong", {}, bare(e.refused[0].name)), ` ${plain(e.refused[0].reason)}`);
       } else if (e.refused?.length) {
@@ -169,7 +188,11 @@ async function open(fresh = false, place = $("drop-error"), reread = fresh) {
       }
       note(`bad: ${e.message}`);
       if (fresh) {
-        const change = e.kind === "config" || e.kind === "size";
+        const change = e.kind === "config" || e.kind === "size" || settings.text != null;
+        if (settings.text != null && !page.waitsFor) {
+          place.append(el("p", {}, "They were read with your own settings. Where those are for other data, press ", button("Start over", () => settings.reset()), " to have settings that suit these."));
+          settings.showText();
+        }
         for (const id of ["data", "viewer", "training"]) $(id).hidden = true;
         $("settings").hidden = !change;
         enter(change ? "data" : "empty");

@@ -37,9 +37,7 @@ async function resume(kept) {
   } catch (e) {
     return say($("drop-error"), plain(e));
   }
-  settings.text = meta.config;
-  settings.over.clear();
-  settings.size = "";
+  settings.take(meta.config, true);
   page.waitsFor = { run: kept.name, meta, from };
   if (meta.source.generated) return generated();
   if (meta.kept) {

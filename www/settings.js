@@ -50,10 +50,13 @@ const generatedData = ["data", "data.phantoms", "probe"].map((t) => demoTables.g
 
 export class Settings {
   // changed is called after every change; it opens the data with what layers() says.
-  /** @param {() => void} changed */
-  constructor(changed) {
+  // anew is called where nothing is chosen any more; it opens them as fresh data are.
+  /** @param {() => void} changed @param {() => void} anew */
+  constructor(changed, anew) {
     this.changed = changed;
-    this.text = null; // the person's own configuration
+    this.anew = anew;
+    this.text = null; // the person's own configuration, or that of a run to go on with
+    this.ofRun = false;
     /** @type {Map<string, any>} choices made in the form over the text */
     this.over = new Map();
     this.generated = false;
@@ -83,20 +86,25 @@ export class Settings {
     $("config-details").open = true;
   }
 
-  /** @param {string} toml */
-  import(toml) {
+  // take makes a text all that the settings say, without reading the data by it.
+  /** @param {string|null} toml null: none @param {boolean} [ofRun] it is that of a run, and of its data alone */
+  take(toml, ofRun = false) {
     this.text = toml;
+    this.ofRun = ofRun;
     this.over.clear();
     this.size = "";
+  }
+
+  /** @param {string} toml */
+  import(toml) {
+    this.take(toml);
     this.changed();
   }
 
   reset() {
-    this.text = null;
-    this.over.clear();
-    this.size = "";
+    this.take(null);
     $("preset").value = "recommended";
-    this.changed();
+    this.anew();
   }
 
   choosePreset() {
@@ -174,6 +182,14 @@ export class Settings {
     for (const k of ["max_epochs", "max_steps", "warmup_epochs", "batch_size"]) this.over.delete(k);
   }
 
+  // showText shows the person's own text where nothing could be opened with it.
+  showText() {
+    options($("preset"), [...recipes, own]);
+    $("preset").value = "own";
+    $("preset-says").textContent = own.says;
+    $("config-text").value = this.text;
+  }
+
   /** @param {any} opened */
   show(opened) {
     this.config = opened.config;
@@ -212,14 +228,18 @@ export class Settings {
   }
 }
 
+// sizesIn is a refusal of memory as people read it: no shapes, and bytes in their units.
+/** @param {string} why */
+const sizesIn = (why) => why.replaceAll(/ \[[\d ]+\]/g, "").replaceAll(/(\d+) bytes|(?<=s at most )(\d+)/g, (_, n, most) => bytes(Number(n ?? most)) ?? "").replace(/: out of device memory/, "");
+
 // fitSentence says in plain words whether a training fits.
 /** @param {any} e the result of the command estimate */
 export function fitSentence(e) {
   const need = bytes(e.total);
   if (!e.fits) {
-    const why = e.why ? plain(e.why) : `It needs ${need}, and there are ${bytes(e.limit)}.`;
+    const why = e.why ? sizesIn(plain(e.why)) : `It needs ${need}, and there are ${bytes(e.limit)}.`;
     const change = e.batch > 0
-      ? `A batch of ${count(e.batch, "sample")} would: in the configuration, set batch_size = ${e.batch} and accumulate_grad_batches = ${Math.ceil(e.batch_size / e.batch)}. Or choose`
+      ? `A batch of ${count(e.batch, "sample")} would: in “All settings as text”, set batch_size = ${e.batch} and accumulate_grad_batches = ${Math.ceil(e.batch_size / e.batch)}. Or choose`
       : "Choose";
     return `Does not fit. ${why} ${change} a smaller model, or smaller samples.`;
   }

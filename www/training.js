@@ -2,7 +2,7 @@
 // saves, pictures, figures.
 
 import { note } from "./diagnostics.js";
-import { $ } from "./dom.js";
+import { $, say } from "./dom.js";
 import { labelKind } from "./labels.js";
 import { adapter, adapterInfo, button, choiceOf, enter, entering, log, losing, page, program, request, running, state, status } from "./page.js";
 import { curves, viewer } from "./parts.js";
@@ -85,8 +85,7 @@ async function agrees(run) {
   if (stands !== "gone") return true;
   if (page.trained) { // what is kept no longer is still in memory
     await run.describe();
-    await request("save", { path: run.checkpoint });
-    run.wasSaved(page.step);
+    run.wasSaved((await request("save", { path: run.checkpoint })).step);
     run.meta.kept = false;
     return true;
   }
@@ -203,6 +202,13 @@ function trainEvent(e) {
   document.title = `${Math.floor(100 * e.stats.step / e.total)} % · wgjepa`;
 }
 
+// clearTraining forgets how far the last training came.
+export function clearTraining() {
+  $("progress").value = 0;
+  $("saved").textContent = "";
+  progressText("Not started.");
+}
+
 /** @param {string} text */
 function progressText(text) { $("progress-text").textContent = text; }
 
@@ -211,9 +217,11 @@ export async function pause() {
   $("pause").disabled = true;
   try {
     if (pausing) progressText("Pausing after the update at hand…");
-    await request(pausing ? "pause" : "resume");
+    const at = await request(pausing ? "pause" : "resume");
     if (!running()) return; // ended meanwhile
+    page.step = Math.max(page.step, at?.step ?? 0); // figures come less often than updates
     enter(pausing ? "paused" : "training");
+    savedText();
     status(pausing ? "Paused." : "Training.");
     if (pausing) progressText(`Paused at update ${page.step.toLocaleString("en")} of ${page.total.toLocaleString("en")}.`);
   } finally {
@@ -235,6 +243,7 @@ async function finish(result, release) {
   }
   run.history = curves.history;
   document.title = title;
+  say($("drop-error"), ""); // that a training ran
   enter("done");
   $("progress").value = result.step;
   progressText(result.stopped ? `Stopped at update ${result.step.toLocaleString("en")} of ${result.total.toLocaleString("en")}. ${result.saved ? "It is saved and can go on." : "It is not saved."}` : `Finished: ${count(result.step, "update")}.`);
@@ -251,6 +260,7 @@ const downloadButton = () => button("Download the checkpoint", () => $("download
 function failed(e) {
   page.error = e.message;
   document.title = title;
+  say($("drop-error"), "");
   enter(page.run?.step ? "done" : "data");
   status("Training ended with a problem.");
   progressText(`Ended at update ${page.step}.`);
@@ -390,8 +400,7 @@ export async function save(asked) {
       if (stands === "same" && run.saved >= step) return log(`It is saved at update ${run.saved}.`);
       if (stands === "gone") await run.describe(); // makes its folder
     }
-    await request("save", { path: run.checkpoint });
-    run.wasSaved(step); // at least
+    run.wasSaved((await request("save", { path: run.checkpoint })).step);
     run.history = curves.history;
     await run.describe();
     page.quotaTold = false;
@@ -413,7 +422,7 @@ export async function save(asked) {
 function savedText() {
   const run = page.run;
   if (!run?.saved) return;
-  $("saved").textContent = page.opfs ? `Saved in this browser at update ${run.saved.toLocaleString("en")}, ${ago(run.savedAt)}.${running() ? " You may use other tabs meanwhile: training goes on in the background." : ""}`
+  $("saved").textContent = page.opfs ? `Saved in this browser at update ${run.saved.toLocaleString("en")}, ${ago(run.savedAt)}.${state() === "training" ? " You may use other tabs meanwhile: training goes on in the background." : ""}`
     : `This browser keeps no files for this page${page.why ? ` (${page.why})` : ""}: closing the tab loses the run. Download the checkpoint to keep it.`;
 }
 setInterval(() => { if (running()) savedText(); }, 10_000);

@@ -70,6 +70,6 @@ export function plain(message) {
   s = s.replace(/^(?:(?:data|config|jepa|gpu|volume|numpy|checkpoint|evaluate|maskgen|probe): )+/, "");
   s = bare(s.replaceAll(/config\[\d+\]: (?:config: )?/g, ""));
   if (s === "") return "Something went wrong, and the program did not say what.";
-  s = s[0].toUpperCase() + s.slice(1);
+  if (!/^\S*[/\\]|^\S+\.\w+:/.test(s)) s = s[0].toUpperCase() + s.slice(1); // names of files stay as they are
   return /[.!?…]$/.test(s) ? s : `${s}.`;
 }
