@@ -3,6 +3,7 @@ package volume
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"maps"
 	"math/rand/v2"
@@ -268,7 +269,55 @@ func FuzzNIfTI2(f *testing.F)    { fuzzMade(f, ".nii", ".hdr") }
 func FuzzAnalyze(f *testing.F)   { fuzzMade(f, ".hdr") }
 func FuzzNRRD(f *testing.F)      { fuzzMade(f, ".nrrd", ".nhdr") }
 func FuzzMetaImage(f *testing.F) { fuzzMade(f, ".mha", ".mhd") }
-func FuzzTIFF(f *testing.F)      { fuzzMade(f, ".tif") }
+
+// TestTIFFStorage: what is stored in a way that the decoder would take for another is
+// refused with what to do, not read inverted nor called damaged.
+func TestTIFFStorage(t *testing.T) {
+	page := func(format, compression, photometric, samples, planes uint16) []byte {
+		le := binary.LittleEndian
+		b := []byte("II*\x00\x08\x00\x00\x00")
+		bits, entries := uint16(8), [][4]uint16{{256, 3, 1, 2}, {257, 3, 1, 2}, {258, 3, 1, 0}, {259, 3, 1, compression}, {262, 3, 1, photometric}, {273, 3, 1, 200}, {277, 3, 1, samples}, {278, 3, 1, 2}, {279, 3, 1, 12}, {284, 3, 1, planes}, {339, 3, 1, format}}
+		b = le.AppendUint16(b, uint16(len(entries)))
+		for _, e := range entries {
+			if e[0] == 258 {
+				e[3] = bits
+				if samples == 3 {
+					e[2], e[3] = 3, 180
+				}
+			}
+			b = le.AppendUint16(le.AppendUint16(b, e[0]), e[1])
+			b = le.AppendUint32(le.AppendUint32(b, uint32(e[2])), uint32(e[3]))
+		}
+		b = append(b, make([]byte, 212-len(b))...)
+		for i := range 3 {
+			le.PutUint16(b[180+2*i:], 8)
+		}
+		return b
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"plain":    {page(1, 1, 1, 1, 1), ""},
+		"colour":   {page(1, 1, 2, 3, 1), ""},
+		"signed":   {page(2, 1, 1, 1, 1), "TIFF page 1: sample format is not read: save it with unsigned 8 or 16 bits"},
+		"JPEG":     {page(1, 7, 1, 1, 1), "TIFF page 1: compression value 7 is not read: save it"},
+		"planes":   {page(1, 1, 2, 3, 2), "TIFF page 1: a plane for each colour is not read: save it"},
+		"inverted": {page(1, 4, 1, 1, 1), "TIFF page 1: fax compression with black as 0 is not read: save it"},
+	} {
+		m, err := Open(fstest.MapFS{"x.tif": &fstest.MapFile{Data: c.file}}, "x.tif", Options{})
+		if err == nil {
+			_, err = m.Read(nil)
+		}
+		if c.want == "" {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorContains(t, err, c.want, name)
+		}
+	}
+}
+
+func FuzzTIFF(f *testing.F) { fuzzMade(f, ".tif") }
 
 // BenchmarkGzip reads hippocampus images, float32 and uint8, one after the other.
 func BenchmarkGzip(b *testing.B) {

@@ -84,7 +84,10 @@ func openTIFF(fsys fs.FS, name string, opt Options) (Image, error) {
 	for i, at := range s.pages {
 		c, err := tiff.DecodeConfig(&page{ReaderAt: r, at: at})
 		if err != nil {
-			return nil, fmt.Errorf("TIFF page %d: %w", i+1, err)
+			return nil, pageError(i, err)
+		}
+		if err := storage(r, at); err != nil {
+			return nil, pageError(i, err)
 		}
 		h, memory := pictureHeader("TIFF", c)
 		pixels := int64(c.Width) * int64(c.Height)
@@ -146,6 +149,47 @@ func directories(r io.ReaderAt, size int64) ([][]byte, error) {
 	return pages, nil
 }
 
+// pageError says what is wrong with page i, from 0, and what to do.
+func pageError(i int, err error) error {
+	var unsupported tiff.UnsupportedError
+	if errors.As(err, &unsupported) {
+		return fmt.Errorf("TIFF page %d: %s is not read: save it with unsigned 8 or 16 bits, uncompressed, LZW or Deflate", i+1, string(unsupported))
+	}
+	return fmt.Errorf("damaged TIFF, page %d: %w", i+1, noEOF(err))
+}
+
+// storage refuses ways to store a page that the decoder takes for others.
+func storage(r io.ReaderAt, pointer []byte) error {
+	var head [2]byte
+	if _, err := r.ReadAt(head[:], 0); err != nil {
+		return err
+	}
+	order := binary.ByteOrder(binary.LittleEndian)
+	if head[0] == 'M' {
+		order = binary.BigEndian
+	}
+	at := int64(order.Uint32(pointer))
+	if _, err := r.ReadAt(head[:], at); err != nil {
+		return err
+	}
+	entries := make([]byte, 12*int(order.Uint16(head[:])))
+	if _, err := r.ReadAt(entries, at+2); err != nil {
+		return err
+	}
+	values := map[uint16]uint16{} // numbers of 16 bits by tag
+	for e := range slices.Chunk(entries, 12) {
+		values[order.Uint16(e)] = order.Uint16(e[8:])
+	}
+	const compression, photometric, samples, planes = 259, 262, 277, 284
+	switch c := values[compression]; {
+	case values[planes] == 2 && values[samples] > 1:
+		return tiff.UnsupportedError("a plane for each colour")
+	case c >= 2 && c <= 4 && values[photometric] == 1:
+		return tiff.UnsupportedError("fax compression with black as 0")
+	}
+	return nil
+}
+
 func (s *stack) Read(dst []float32) ([]float32, error) {
 	r, _, done, err := randomly(s.fsys, s.name, 1<<32)
 	if err != nil {
@@ -157,7 +201,7 @@ func (s *stack) Read(dst []float32) ([]float32, error) {
 	for i, p := range s.pages {
 		m, err := tiff.Decode(&page{ReaderAt: r, at: p})
 		if err != nil {
-			return dst[:at], fmt.Errorf("damaged TIFF, page %d: %w", i+1, noEOF(err))
+			return dst[:at], pageError(i, err)
 		}
 		one := dst[at:]
 		if pages > 1 {
