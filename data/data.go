@@ -34,8 +34,8 @@
 // # Splits
 //
 // Samples of one person never lie in two parts of a split, and each part gets its share of
-// each class. Persons are told by the table, by sub-XX in names or by DICOM's patient
-// ([Options.Subjects]), who is never named. Samples of the same content are reported.
+// each class. Persons are told by the table, by sub-XX in names or by DICOM's patient, or its
+// study where all have one patient's ID ([Options.Subjects]); patients are never named. Samples of the same content are reported.
 // Splits come from a file ([Options.Splits]), or from the source where it has them (train, val and test arrays of an
 // .npz, or sub-folders train/, val/, test/ of pictures), else from [Options.Split].
 //

@@ -38,7 +38,7 @@ var DefaultSplit = SplitPlan{Val: 0.15, Test: 0.15}
 type SubjectSource string
 
 const (
-	SubjectAuto   SubjectSource = "auto"   // by the table, else sub-XX in the name, else the patient of DICOM files (default)
+	SubjectAuto   SubjectSource = "auto"   // by the table, else sub-XX in the name, else the patient or study of DICOM files (default)
 	SubjectTable  SubjectSource = "table"  // by the column of the table
 	SubjectBIDS   SubjectSource = "bids"   // by sub-XX in the name
 	SubjectFolder SubjectSource = "folder" // by the folder that a sample lies in
@@ -54,14 +54,17 @@ var splitNames = map[string]string{"train": "train", "training": "train", "val":
 func (c *collection) findSubjects() error {
 	from := c.opt.Subjects
 	var without []string
-	patients := map[uint64]string{} // the first sample of each
+	patients, studies := map[uint64]string{}, map[uint64]string{} // the first sample of each
 	for _, it := range c.items {
 		if p := it.header.Patient; p != 0 && patients[p] == "" {
 			patients[p] = it.name
 		}
+		if s := it.header.Study; s != 0 && studies[s] == "" {
+			studies[s] = it.name
+		}
 	}
 	anonymous := len(patients) == 1 && len(c.items) > 1
-	tables, bids, patient := 0, 0, 0
+	tables, bids, patient, study := 0, 0, 0, 0
 	for i := range c.items {
 		it := &c.items[i]
 		tabled := it.subject
@@ -75,6 +78,9 @@ func (c *collection) findSubjects() error {
 		} else if p := it.header.Patient; p != 0 && !anonymous && (from == "" || from == SubjectAuto) {
 			it.subject = patients[p] // its name says nothing of the person
 			patient++
+		} else if s := it.header.Study; s != 0 && len(studies) > 1 && (from == "" || from == SubjectAuto) {
+			it.subject = studies[s] // a study is of one person, whatever was done to the IDs
+			study++
 		} else if dir := path.Dir(it.name); from == SubjectFolder && dir != "." {
 			it.subject = dir
 		}
@@ -92,7 +98,11 @@ func (c *collection) findSubjects() error {
 		c.note("%d samples are each taken as a subject of their own, since nothing says whose they are: %s", n, some(without))
 	}
 	if anonymous && tables+bids == 0 && (from == "" || from == SubjectAuto) {
-		c.note("all DICOM files have the same patient's ID, as after anonymisation: each sample is taken as a subject of its own; subject_from = folder, or a table, can say better")
+		what := "sample"
+		if study > 0 {
+			what = "study"
+		}
+		c.note("all DICOM files have the same patient's ID, as after anonymisation: each %s is taken as a subject of its own; subject_from = folder, or a table, can say better", what)
 	}
 	var sources []string
 	if tables > 0 {
@@ -103,6 +113,9 @@ func (c *collection) findSubjects() error {
 	}
 	if patient > 0 {
 		sources = append(sources, "patients of the DICOM files")
+	}
+	if study > 0 {
+		sources = append(sources, "studies of the DICOM files")
 	}
 	if from == SubjectFolder {
 		sources = append(sources, "folders")

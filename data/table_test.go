@@ -274,7 +274,22 @@ func TestSubjects(t *testing.T) {
 	}
 	require.NoError(t, c.findSubjects())
 	assert.Equal(t, "s2", c.items[2].subject)
-	assert.Contains(t, c.report.Notes[0], "same patient's ID, as after anonymisation")
+	assert.Contains(t, c.report.Notes[0], "same patient's ID, as after anonymisation: each sample")
+
+	// Scans of one study are of one person even so.
+	c = newCollection(nil, Options{})
+	c.items = slices.Clone(items)
+	for i, study := range []uint64{3, 4, 3, 4, 0} {
+		c.items[i].subject, c.items[i].header.Patient, c.items[i].header.Study = "", 9, study
+	}
+	require.NoError(t, c.findSubjects())
+	got = got[:0]
+	for _, it := range c.items {
+		got = append(got, it.subject)
+	}
+	assert.Equal(t, []string{"s0", "s1", "s0", "s1", "s4"}, got)
+	assert.Contains(t, strings.Join(c.report.Notes, "; "), "as after anonymisation: each study")
+	assert.Equal(t, "studies of the DICOM files", c.report.SubjectsBy)
 }
 
 // TestSplitGroups: subjects stay whole and parts have their share of the classes, for any

@@ -22,6 +22,14 @@ import (
 // patientKey is the key of that hash.
 var patientKey = maphash.MakeSeed()
 
+// hidden is a hash of what is not kept; 0 of nothing.
+func hidden(text string) uint64 {
+	if text == "" {
+		return 0
+	}
+	return max(maphash.String(patientKey, text), 1)
+}
+
 // Elements by group and number.
 const (
 	tagSyntax         = 0x00020010
@@ -35,6 +43,7 @@ const (
 	tagImagerSpacing  = 0x00181164
 	tagMosaic         = 0x0019100a // Siemens
 	tagPatient        = 0x00100020
+	tagStudyUID       = 0x0020000d
 	tagSeriesUID      = 0x0020000e
 	tagInstance       = 0x00200013
 	tagTime           = 0x00200100 // which of several times
@@ -107,7 +116,7 @@ func (a attributes) over(b attributes) attributes {
 type dicomFile struct {
 	name, syntax, class, modality string
 	seriesUID, instanceUID        string
-	patient                       uint64 // 0 where it is not known
+	patient, study                uint64 // 0 where it is not known
 	instance, time                int
 	imageType                     string
 	echo                          float64 // ms
@@ -387,9 +396,9 @@ func (e *elements) value(tag, length uint32, depth int, into *attributes) error 
 			f.normal = csaVector(b, "SliceNormalVector")
 		}
 	case tagPatient:
-		if text != "" {
-			f.patient = max(maphash.String(patientKey, text), 1)
-		}
+		f.patient = hidden(text)
+	case tagStudyUID:
+		f.study = hidden(text)
 	case tagSeriesUID:
 		f.seriesUID = text
 	case tagInstance:
@@ -428,7 +437,7 @@ func (e *elements) value(tag, length uint32, depth int, into *attributes) error 
 
 var wanted = func() map[uint32]bool {
 	m := map[uint32]bool{}
-	for _, t := range []uint32{tagImageType, tagClass, tagInstanceUID, tagModality, tagPatient, tagThickness, tagEcho, tagBetween, tagImagerSpacing, tagMosaic, tagSeriesUID, tagInstance, tagTime, tagPosition, tagOrientation, tagSamples, tagPhotometric, tagPlanar, tagFrames, tagRows, tagColumns, tagSpacing, tagAllocated, tagStored, tagHigh, tagSigned, tagIntercept, tagSlope, tagCSA} {
+	for _, t := range []uint32{tagImageType, tagClass, tagInstanceUID, tagModality, tagPatient, tagThickness, tagEcho, tagBetween, tagImagerSpacing, tagMosaic, tagStudyUID, tagSeriesUID, tagInstance, tagTime, tagPosition, tagOrientation, tagSamples, tagPhotometric, tagPlanar, tagFrames, tagRows, tagColumns, tagSpacing, tagAllocated, tagStored, tagHigh, tagSigned, tagIntercept, tagSlope, tagCSA} {
 		m[t] = true
 	}
 	return m

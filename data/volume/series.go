@@ -143,7 +143,7 @@ func assemble(fsys fs.FS, files []*dicomFile, opt Options) (Image, error) {
 		}
 	}
 	d := &dicom{fsys: fsys, rows: first.rows, columns: first.columns}
-	h := Header{Format: "DICOM", Type: first.typeName(), Channels: first.samples, Frames: 1, Patient: first.patient, Notes: notes}
+	h := Header{Format: "DICOM", Type: first.typeName(), Channels: first.samples, Frames: 1, Patient: first.patient, Study: first.study, Notes: notes}
 	if first.photometric == "MONOCHROME1" {
 		h.Notes = append(h.Notes, "MONOCHROME1: stored with bright as dark, turned round")
 	}

@@ -50,6 +50,7 @@ type Header struct {
 	Affine   [4][4]float64 // voxel index → mm, RAS+; for 2-D images the identity
 	Frames   int           // volumes in a 4-D file, else 1
 	Patient  uint64        // equal for DICOM images of one patient, 0 where that is not known; differs from run to run
+	Study    uint64        // the same of DICOM images of one study, which are of one patient
 	Notes    []string      // what a person should know about this file
 }
 
