@@ -245,7 +245,7 @@ export async function fit() {
     if (page.trained && !answer.trained && !running()) {
       page.trained = false; // another adapter, or samples that are read otherwise
       clearProbe();
-      log(`The encoder that was trained is no longer loaded, as the samples or the adapter are others now.${page.run?.saved && page.opfs ? ` ${page.run.title} is kept: open it below “Continue a run”.` : ""}`, "warn");
+      log(`The encoder that was trained is no longer loaded, as the samples or the adapter are others now.${page.run?.saved && page.opfs ? ` ${page.run.title} is kept: open it at “Continue a run”.` : ""}`, "warn");
       enter(state());
     }
     $("fit").textContent = fitSentence(answer);

@@ -20,6 +20,9 @@ func TestOtherDataAfterRun(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "pictures")
 	aged(t, folder, 10)
 	b, _ := page(t)
+	b.drop(folder)
+	b.ready()
+	suiting := b.text("epochs-says") + b.text("fit")
 	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() > 2")
@@ -40,6 +43,7 @@ func TestOtherDataAfterRun(t *testing.T) {
 	b.says("data-summary", "20 samples")
 	b.ready()
 	require.Equal(t, "recommended", eval[string](b, waits, `document.getElementById("preset").value`))
+	require.Equal(t, suiting, b.text("epochs-says")+b.text("fit"))
 	b.quiet()
 }
 

@@ -93,6 +93,7 @@ export class Settings {
     this.ofRun = ofRun;
     this.over.clear();
     this.size = "";
+    if (toml == null) $("preset").value = "recommended";
   }
 
   /** @param {string} toml */
@@ -103,7 +104,6 @@ export class Settings {
 
   reset() {
     this.take(null);
-    $("preset").value = "recommended";
     this.anew();
   }
 

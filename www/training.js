@@ -72,7 +72,7 @@ export function stop() {
 async function agrees(run) {
   const { meta, stands } = await run.kept(), unsaved = page.trained && page.step > run.saved;
   if (stands === "other" && unsaved) {
-    log(`${run.title} was trained in another tab meanwhile, to update ${meta.saved}. What this tab has learnt to update ${page.step} is not saved: download its checkpoint to keep it. To go on with what the other tab saved, open the run below “Continue a run”.`, "bad", " ", downloadButton());
+    log(`${run.title} was trained in another tab meanwhile, to update ${meta.saved}. What this tab has learnt to update ${page.step} is not saved: download its checkpoint to keep it. To go on with what the other tab saved, open the run at “Continue a run”.`, "bad", " ", downloadButton());
     return false;
   }
   if (stands === "other") {
