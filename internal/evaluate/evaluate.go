@@ -530,7 +530,16 @@ func (e *evaluation) choose(task string, training, validation probe.Set) (*probe
 	if err == nil && choice.Skipped > 0 {
 		e.note(fmt.Sprintf("%s: the fit did not converge for C = %g, so C is chosen below it", task, choice.Skipped))
 	}
-	return choice, err
+	return choice, e.named(err, task)
+}
+
+// named names the class that an error of the probe numbers.
+func (e *evaluation) named(err error, task string) error {
+	var rare probe.RareClassError
+	if task != "dense" && errors.As(err, &rare) {
+		return fmt.Errorf("only one training subject is of class %s: to choose C it takes two: add some, or leave the class out", e.ds.Classes()[rare.Class])
+	}
+	return err
 }
 
 func (e *evaluation) classes(f []*features) error {

@@ -75,7 +75,7 @@ type supervised struct {
 // of one number, are an error: there is nothing to learn.
 func collect(ds data.Dataset, c *config.Config) (*supervised, error) {
 	s := &supervised{ds: ds}
-	fraction, subject := &evaluation{ds: ds, o: c.Probe, seed: c.Seed}, numberer(ds)
+	fraction, subject := &evaluation{ds: s.ds, o: c.Probe, seed: c.Seed}, numberer(ds)
 	s.regression = len(ds.Classes()) == 0
 	for k, name := range splitNames {
 		ids := ds.Split(name)
@@ -279,7 +279,7 @@ func (s *supervised) frozen(f *jepa.Features, c *config.Config) (p frozenProbe, 
 		}
 		p.linearHead = headOf(1, p.x[train].Cols, r.Scale, r.Coef, []float64{r.Intercept}, []int{0}, []int{0})
 	} else {
-		e := &evaluation{o: c.Probe, seed: c.Seed}
+		e := &evaluation{ds: s.ds, o: c.Probe, seed: c.Seed}
 		choice, err := e.choose("finetune", probe.Set{X: p.x[train], Y: s.class[train], Group: s.subject[train]}, probe.Set{X: p.x[val], Y: s.class[val]})
 		if err != nil {
 			return p, err

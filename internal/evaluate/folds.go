@@ -63,7 +63,7 @@ func (e *evaluation) crossValidate(t Task, f []*features) error {
 			}
 			choice, err := probe.Select(probe.Set{X: x.Select(in), Y: pick(class, in), Group: pick(subjects, in)}, probe.Set{}, e.o.Cs, e.seed)
 			if err != nil {
-				return fmt.Errorf("fold %d: %w: lower probe.folds, or add samples of the rare classes", fold+1, err)
+				return fmt.Errorf("fold %d: %w: lower probe.folds, or add samples of the rare classes", fold+1, e.named(err, t.Name))
 			}
 			held := x.Select(out)
 			p := choice.Proba(held)

@@ -37,6 +37,16 @@ type Choice struct {
 	Skipped float64 // the C from which on fits did not converge and were left out; 0: none
 }
 
+// RareClassError says that a class has too few training samples to choose C.
+type RareClassError struct {
+	Class int
+	Unit  string // sample or group
+}
+
+func (e RareClassError) Error() string {
+	return fmt.Sprintf("probe: class %d has one training %s; to choose C it needs two, or a validation split", e.Class, e.Unit)
+}
+
 // Select fits [Logistic] on train for each of cs (nil: [Cs]) and returns the one with
 // the best validation score, the strongest penalty among equals: AUC for two classes;
 // balanced accuracy for more, then log loss.
@@ -162,7 +172,7 @@ func split(s Set, seed uint64) (keep, out []int, err error) {
 			if s.Group != nil {
 				unit = "group"
 			}
-			return nil, nil, fmt.Errorf("probe: class %d has one training %s; to choose C it needs two, or a validation split", c, unit)
+			return nil, nil, RareClassError{c, unit}
 		}
 	}
 	return keep, out, nil

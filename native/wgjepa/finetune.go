@@ -191,6 +191,8 @@ func (t *tuning) run(encoder, untrained evaluate.Encoder) error {
 	case errors.Is(err, jepa.ErrInterrupted):
 		t.c.result(map[string]any{"event": "interrupted", "folder": string(t.folder)}, "interrupted; to continue: %s\n", again)
 		return errSaid
+	case err != nil && t.metrics == nil && !t.o.resume: // before the first step: there is nothing to resume
+		return errors.Join(err, t.folder.remove(configFile), t.folder.remove(splitFile))
 	case err != nil:
 		return err
 	}
