@@ -36,6 +36,9 @@ type reading struct {
 func (c *console) openRunOn(flags *configFlags, run string, paths []string, r reading) (*session, error) {
 	file, conf, err := openRun(flags, run)
 	if err != nil {
+		if r, e := inspect(run); e == nil && r.Source != "wgjepa" {
+			err = fmt.Errorf("%s: this needs a run of wgjepa, these weights are of %s: train --init goes on from them, embed and finetune take them as they are", run, r.Source)
+		}
 		return nil, err
 	}
 	s := &session{conf: conf, file: file}
