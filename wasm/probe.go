@@ -39,12 +39,12 @@ func (s *session) evaluate(c command, progress func(done, total int) error) (any
 	}
 	e.conf.Probe = conf.Probe
 	result, err := s.kept.baseline.Run(s.ds, &e.conf, e.trained, e.untrained, progress)
-	if errors.Is(err, evaluate.ErrNoLabels) {
+	if why := err; errors.Is(why, evaluate.ErrNoLabels) {
 		h, err := s.look(e, progress)
 		if err != nil {
 			return nil, err
 		}
-		result = &evaluate.Result{Tasks: []evaluate.Task{}, Health: h.Health, Notes: []string{evaluate.ErrNoLabels.Error()}}
+		result = &evaluate.Result{Tasks: []evaluate.Task{}, Health: h.Health, Notes: []string{why.Error()}}
 	} else if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ export function showProbe(r, step) {
   $("probe-table").replaceChildren(...parts);
   const at = step == null ? "" : `After ${count(step, "update")}: `;
   $("probe-says").textContent = tasks.length ? at + summary(tasks)
-    : "These data have no labels, so there is nothing to ask the features. Labels come from a .csv (file,label), from sub-folders of pictures, from a folder labels/ beside images/, or from an .npz.";
+    : "There is nothing to ask the features: these data have no labels, or all have the same. Labels come from a .csv (file,label), from sub-folders of pictures, from a folder labels/ beside images/, or from an .npz.";
 }
 
 export function clearProbe() {

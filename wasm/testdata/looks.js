@@ -236,6 +236,12 @@ await client.request("train", {});
 const nothing = await client.request("probe");
 equal(nothing.tasks, [], "tasks without labels");
 holds(nothing.notes[0].includes("no labels") && nothing.health.rankme[0] >= 1, JSON.stringify(nothing));
+const { names } = await client.request("open", plain);
+put("/alike.csv", new TextEncoder().encode(`file,label\n${names.map((name) => `${name},ill`).join("\n")}\n`));
+await client.request("open", { ...plain, labels: "/alike.csv" });
+const alike = await client.request("probe");
+equal(alike.tasks, [], "tasks with labels that are all the same");
+holds(alike.notes[0].includes("all the same, ill") && alike.health.rankme[0] >= 1, JSON.stringify(alike));
 
 // Scans.
 if (Deno.args.length > 0) {
