@@ -396,12 +396,9 @@ func even(all []slice) (places [][]slice, step float64, notes []string, err erro
 // volumes sorts the images at each place by the volume that they belong to: by time, echo and
 // kind, since numbers of instances may begin again with each of these.
 func volumes(places [][]slice) error {
-	volume := func(a, b slice) int {
-		return cmp.Or(cmp.Compare(a.file.time, b.file.time), cmp.Compare(a.file.echo, b.file.echo), cmp.Compare(a.file.imageType, b.file.imageType))
-	}
 	for _, p := range places {
 		slices.SortStableFunc(p, func(a, b slice) int {
-			return cmp.Or(volume(a, b), cmp.Compare(a.file.instance, b.file.instance), cmp.Compare(a.frame, b.frame), cmp.Compare(a.file.name, b.file.name))
+			return cmp.Or(cmp.Compare(a.file.time, b.file.time), cmp.Compare(a.file.echo, b.file.echo), cmp.Compare(a.file.imageType, b.file.imageType), cmp.Compare(a.file.instance, b.file.instance), cmp.Compare(a.frame, b.frame), cmp.Compare(a.file.name, b.file.name))
 		})
 		for i := range p {
 			if first := places[0][i]; len(p) > 1 && first.file.echo != p[i].file.echo {

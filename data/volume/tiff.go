@@ -78,15 +78,17 @@ func openTIFF(fsys fs.FS, name string, opt Options) (Image, error) {
 	}
 	defer done()
 	s := &stack{fsys: fsys, name: name}
-	if s.pages, err = directories(r, size); err != nil {
+	order, pages, err := directories(r, size)
+	if err != nil {
 		return nil, err
 	}
+	s.pages = pages
 	for i, at := range s.pages {
 		c, err := tiff.DecodeConfig(&page{ReaderAt: r, at: at})
 		if err != nil {
 			return nil, pageError(i, err)
 		}
-		if err := storage(r, at); err != nil {
+		if err := storage(r, order, at); err != nil {
 			return nil, pageError(i, err)
 		}
 		h, memory := pictureHeader("TIFF", c)
@@ -111,11 +113,11 @@ func openTIFF(fsys fs.FS, name string, opt Options) (Image, error) {
 	return s, nil
 }
 
-// directories follows the chain of pages.
-func directories(r io.ReaderAt, size int64) ([][]byte, error) {
+// directories follows the chain of pages, and says in which order the file has its bytes.
+func directories(r io.ReaderAt, size int64) (binary.ByteOrder, [][]byte, error) {
 	head := make([]byte, 8)
 	if _, err := r.ReadAt(head, 0); err != nil {
-		return nil, fmt.Errorf("damaged TIFF: %w", noEOF(err))
+		return nil, nil, fmt.Errorf("damaged TIFF: %w", noEOF(err))
 	}
 	order := binary.ByteOrder(binary.LittleEndian)
 	if head[0] == 'M' {
@@ -127,26 +129,26 @@ func directories(r io.ReaderAt, size int64) ([][]byte, error) {
 	for order.Uint32(next) != 0 {
 		at := order.Uint32(next)
 		if seen[at] {
-			return nil, errors.New("damaged TIFF: its pages go round in a circle")
+			return nil, nil, errors.New("damaged TIFF: its pages go round in a circle")
 		}
 		if len(pages) == maxPages {
-			return nil, fmt.Errorf("a TIFF of more than %d pages", maxPages)
+			return nil, nil, fmt.Errorf("a TIFF of more than %d pages", maxPages)
 		}
 		seen[at] = true
 		pages = append(pages, next)
 		var n [2]byte
 		if _, err := r.ReadAt(n[:], int64(at)); err != nil {
-			return nil, fmt.Errorf("TIFF page %d lies outside the file of %d bytes: cut short or damaged", len(pages), size)
+			return nil, nil, fmt.Errorf("TIFF page %d lies outside the file of %d bytes: cut short or damaged", len(pages), size)
 		}
 		next = make([]byte, 4)
 		if _, err := r.ReadAt(next, int64(at)+2+12*int64(order.Uint16(n[:]))); err != nil {
-			return nil, fmt.Errorf("TIFF page %d ends outside the file of %d bytes: cut short or damaged", len(pages), size)
+			return nil, nil, fmt.Errorf("TIFF page %d ends outside the file of %d bytes: cut short or damaged", len(pages), size)
 		}
 	}
 	if len(pages) == 0 {
-		return nil, errors.New("a TIFF without a page")
+		return nil, nil, errors.New("a TIFF without a page")
 	}
-	return pages, nil
+	return order, pages, nil
 }
 
 // pageError says what is wrong with page i, from 0, and what to do.
@@ -159,20 +161,13 @@ func pageError(i int, err error) error {
 }
 
 // storage refuses ways to store a page that the decoder takes for others.
-func storage(r io.ReaderAt, pointer []byte) error {
-	var head [2]byte
-	if _, err := r.ReadAt(head[:], 0); err != nil {
-		return err
-	}
-	order := binary.ByteOrder(binary.LittleEndian)
-	if head[0] == 'M' {
-		order = binary.BigEndian
-	}
+func storage(r io.ReaderAt, order binary.ByteOrder, pointer []byte) error {
 	at := int64(order.Uint32(pointer))
-	if _, err := r.ReadAt(head[:], at); err != nil {
+	var n [2]byte
+	if _, err := r.ReadAt(n[:], at); err != nil {
 		return err
 	}
-	entries := make([]byte, 12*int(order.Uint16(head[:])))
+	entries := make([]byte, 12*int(order.Uint16(n[:])))
 	if _, err := r.ReadAt(entries, at+2); err != nil {
 		return err
 	}

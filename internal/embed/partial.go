@@ -138,10 +138,10 @@ func (p *Partial) Rows() int64 { return p.state.Rows }
 // Skipped lists the samples that were left out.
 func (p *Partial) Skipped() []Skipped { return p.state.Skipped }
 
-// Each calls use with each of the first n samples, of those that are done, that was not left out.
-func (p *Partial) Each(n int, use func(sample int) error) error {
+// Each calls use with each sample that is done and was not left out.
+func (p *Partial) Each(use func(sample int) error) error {
 	skipped := p.Skipped()
-	for i := range n {
+	for i := range p.Done() {
 		if len(skipped) > 0 && skipped[0].Sample == i {
 			skipped = skipped[1:]
 			continue

@@ -104,7 +104,7 @@ func (t Table) each(p *Partial, use func(Row) error) error {
 	if err != nil {
 		return err
 	}
-	return p.Each(t.ds.Len(), func(i int) error {
+	return p.Each(func(i int) error {
 		row := Row{ID: t.ID(i)}
 		read := func() (err error) {
 			if row.Values, err = next(); err != nil {
@@ -157,7 +157,7 @@ func (t Table) FinishNPY(p *Partial) error {
 	ids := IDsFile(p.path)
 	tmp := p.path + ".part.csv"
 	var written []int
-	if err := p.Each(t.ds.Len(), func(i int) error { written = append(written, i); return nil }); err != nil {
+	if err := p.Each(func(i int) error { written = append(written, i); return nil }); err != nil {
 		return err
 	}
 	if err := atomicfile.Write(tmp, func(w io.Writer) error { return t.WriteIDs(w, written) }); err != nil {

@@ -195,7 +195,7 @@ func (p *prediction) mapped(part *embed.Partial) error {
 	if err != nil {
 		return err
 	}
-	return part.Each(part.Done(), func(i int) error {
+	return part.Each(func(i int) error {
 		values, err := next()
 		if err != nil {
 			return err
