@@ -17,7 +17,7 @@ import (
 func TestTwice(t *testing.T) {
 	long(t)
 	b, _ := page(t)
-	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.generated(endless)
 	eval[chromedp.Void](b, waits, `(async () => {
 		const train = document.getElementById("train");
 		for (let i = 0; i < 3; i++) { train.click(); await new Promise((resolve) => setTimeout(resolve, 2)); }

@@ -128,6 +128,15 @@ func (b *tab) another() *tab {
 	return attach(b.t, ctx)
 }
 
+// beside opens the page in one more tab of the same browser.
+func (b *tab) beside() *tab {
+	b.t.Helper()
+	second := b.another()
+	second.open(origin + "/folder/?test=1")
+	second.state("empty")
+	return second
+}
+
 func attach(t testing.TB, ctx context.Context) *tab {
 	t.Helper()
 	b := &tab{t: t, ctx: ctx}

@@ -100,7 +100,7 @@ func TestFirefox(t *testing.T) {
 
 	// Closed in mid-training, without a network afterwards.
 	b.click("try-generated")
-	b.configure(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.configure(endless)
 	b.click("train")
 	b.state("training")
 	b.until(trains, "wgjepaPage.step() > 2")
@@ -160,7 +160,7 @@ func TestFirefoxGPU(t *testing.T) {
 
 	// In a tab that is not seen, too.
 	b.click("try-generated")
-	b.configure(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.configure(endless)
 	b.click("train")
 	b.state("training")
 	rate := func() float64 {

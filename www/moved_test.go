@@ -4,7 +4,6 @@ package www
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -45,13 +44,19 @@ func TestAdapterAfterTraining(t *testing.T) {
 	b.quiet()
 }
 
+// stopped presses Stop and waits until what follows a training is done.
+func (b *tab) stopped() {
+	b.t.Helper()
+	b.click("stop")
+	b.state("done")
+	b.until(trains, `!document.getElementById("probe-now").disabled`)
+}
+
 // trainedElsewhere trains the newest run that is kept in a second tab for a while, and closes
 // that tab.
 func (b *tab) trainedElsewhere() (step int) {
 	b.t.Helper()
-	second := b.another()
-	second.open(origin + "/folder/?test=1")
-	second.state("empty")
+	second := b.beside()
 	second.do(waits, chromedp.Click(`#resume-list button[aria-label^="Continue"]:enabled`, chromedp.NodeVisible))
 	second.state("training")
 	at := second.step()
@@ -71,12 +76,10 @@ func (b *tab) trainedElsewhere() (step int) {
 func TestTrainedElsewhere(t *testing.T) {
 	long(t)
 	b, _ := page(t)
-	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.generated(endless)
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() > 2")
-	b.click("stop")
-	b.state("done")
-	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	b.stopped()
 	mine := b.step()
 
 	there := b.trainedElsewhere()
@@ -86,24 +89,18 @@ func TestTrainedElsewhere(t *testing.T) {
 	b.click("train")
 	b.says("messages", fmt.Sprintf("it goes on from update %d", there))
 	b.until(trains, fmt.Sprintf("wgjepaPage.step() > %d", there))
-	b.click("stop")
-	b.state("done")
-	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	b.stopped()
 
 	// Removed in a second tab.
 	mine = b.step()
-	second := b.another()
-	second.open(origin + "/folder/?test=1")
-	second.state("empty")
+	second := b.beside()
 	second.do(waits, chromedp.Click(`#resume-list button[aria-label^="Remove"]:enabled`, chromedp.NodeVisible))
 	second.do(waits, chromedp.Click(`#resume-list button[aria-label^="Remove"]:enabled`, chromedp.NodeVisible))
 	second.until(waits, `document.querySelectorAll("#resume-list li").length === 0`)
 	b.click("train")
 	b.until(trains, fmt.Sprintf("wgjepaPage.step() > %d", mine))
 	require.NotContains(t, b.text("messages"), "Problem")
-	b.click("stop")
-	b.state("done")
-	b.until(trains, `!document.getElementById("probe-now").disabled`)
+	b.stopped()
 	b.click("save")
 	b.says("messages", fmt.Sprintf("It is saved at update %d", b.step()))
 	b.quiet()
@@ -113,15 +110,11 @@ func TestTrainedElsewhere(t *testing.T) {
 func TestRemoveBusy(t *testing.T) {
 	long(t)
 	b, _ := page(t)
-	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.generated(endless)
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() > 2")
-	b.click("stop")
-	b.state("done")
-	b.until(trains, `!document.getElementById("probe-now").disabled`)
-	second := b.another()
-	second.open(origin + "/folder/?test=1")
-	second.state("empty")
+	b.stopped()
+	second := b.beside()
 	second.until(waits, `document.querySelectorAll("#resume-list li").length === 1`)
 	at := b.step()
 	b.click("train")

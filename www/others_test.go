@@ -23,7 +23,7 @@ func TestOtherDataAfterRun(t *testing.T) {
 	b.drop(folder)
 	b.ready()
 	suiting := b.text("epochs-says") + b.text("fit")
-	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.generated(endless)
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() > 2")
 	b.click("stop")

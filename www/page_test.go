@@ -174,6 +174,9 @@ func TestGenerated(t *testing.T) {
 	b.quiet()
 }
 
+// endless is tiny, of which the training does not end by itself while a test looks.
+var endless = strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1)
+
 // probed waits until the probe at the end of a training has filled its table.
 func (b *tab) probed() {
 	b.t.Helper()
@@ -238,9 +241,7 @@ func TestReload(t *testing.T) {
 	require.True(t, bytes.Equal(whole, parts), "the interrupted training ended in other weights")
 
 	// The third is closed in mid-training, without a word.
-	third := b.another()
-	third.open(origin + "/folder/?test=1")
-	third.state("empty")
+	third := b.beside()
 	third.generated(conf)
 	third.click("train")
 	third.until(trains, "wgjepaPage.step() >= 3")

@@ -164,7 +164,7 @@ func TestKeyboard(t *testing.T) {
 func TestSmooth(t *testing.T) {
 	long(t)
 	b, _ := page(t)
-	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.generated(endless)
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() > 10")
 	eval[chromedp.Void](b, waits, `void (globalThis.long = [], new PerformanceObserver((l) => long.push(...l.getEntries().map((e) => e.duration))).observe({ type: "longtask" }))`)

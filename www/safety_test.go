@@ -149,14 +149,12 @@ func TestUpdate(t *testing.T) {
 func TestTabs(t *testing.T) {
 	long(t)
 	b, _ := page(t)
-	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.generated(endless)
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() > 2")
 	b.click("save")
 	b.until(waits, "wgjepaPage.run().saved > 0")
-	second := b.another()
-	second.open(origin + "/folder/?test=1")
-	second.state("empty")
+	second := b.beside()
 	require.Contains(t, second.says("resume-list", "at update"), "open in another tab")
 	require.True(t, eval[bool](second, waits, `document.querySelector("#resume-list button").disabled`))
 	at := b.step()
@@ -176,7 +174,7 @@ func TestTabs(t *testing.T) {
 func TestQuota(t *testing.T) {
 	long(t)
 	b, _ := page(t)
-	b.generated(strings.Replace(tiny, "max_epochs = 4", "max_epochs = 4000", 1))
+	b.generated(endless)
 	b.click("train")
 	b.until(trains, "wgjepaPage.step() > 2")
 	little := 1000.0
